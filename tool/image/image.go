@@ -1,0 +1,206 @@
+package image
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	"github.com/opencontainers/image-spec/specs-go"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/rules-strata/rules_strata/tool/digestfile"
+	"github.com/rules-strata/rules_strata/tool/store"
+)
+
+// MaxLayers is the greatest number of layers that every client takes: docker's
+// graph drivers say "max depth exceeded" from 126 on.
+const MaxLayers = 125
+
+// MaxMetadataSize is the greatest size of a config or a manifest in bytes:
+// skopeo and podman read no larger ones, and most registries store none.
+const MaxMetadataSize = 4 << 20
+
+// Image is an image without its blobs. Values are made by [Build] and [Parse]
+// and not changed thereafter.
+type Image struct {
+	// Config and Manifest are the two documents' bytes, as their digests cover them.
+	Config, Manifest []byte
+	// Descriptor names the manifest, with the image's platform: an index's entry.
+	Descriptor ocispec.Descriptor
+	// ConfigDescriptor names the config.
+	ConfigDescriptor ocispec.Descriptor
+	// Layers are the layers' descriptors as the manifest has them, lowest first.
+	Layers []ocispec.Descriptor
+}
+
+// Build makes the config and the manifest of an image that has the given layers, lowest first.
+//
+// A store path that is in two layers, more than [MaxLayers] layers, none at
+// all, and bad settings are errors.
+func Build(s Settings, layers []*digestfile.File) (*Image, error) {
+	platform, config, created, err := s.config()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkLayers(layers); err != nil {
+		return nil, err
+	}
+	doc := ocispec.Image{
+		Created:  &created,
+		Platform: platform,
+		Config:   config,
+		RootFS:   ocispec.RootFS{Type: "layers"},
+	}
+	manifest := ocispec.Manifest{
+		Versioned:   specs.Versioned{SchemaVersion: 2},
+		MediaType:   ocispec.MediaTypeImageManifest,
+		Annotations: s.Annotations,
+	}
+	for _, l := range layers {
+		doc.RootFS.DiffIDs = append(doc.RootFS.DiffIDs, l.DiffID)
+		doc.History = append(doc.History, ocispec.History{Created: &created, CreatedBy: "strata", Comment: historyComment(l)})
+		manifest.Layers = append(manifest.Layers, l.Descriptor)
+	}
+	img := &Image{Layers: manifest.Layers}
+	if img.Config, err = marshal("config", doc); err != nil {
+		return nil, err
+	}
+	img.ConfigDescriptor = describe(ocispec.MediaTypeImageConfig, img.Config)
+	manifest.Config = img.ConfigDescriptor
+	if img.Manifest, err = marshal("manifest", manifest); err != nil {
+		return nil, err
+	}
+	img.Descriptor = describe(ocispec.MediaTypeImageManifest, img.Manifest)
+	img.Descriptor.Platform = &platform
+	return img, nil
+}
+
+func checkLayers(layers []*digestfile.File) error {
+	if len(layers) == 0 {
+		return errors.New("the image has no layers")
+	}
+	if len(layers) > MaxLayers {
+		return fmt.Errorf("the image has %d layers, but docker's graph drivers (overlay2, vfs) refuse more than %d: put more store paths into one layer", len(layers), MaxLayers)
+	}
+	owner := map[store.Path]int{}
+	for i, l := range layers {
+		if err := checkBlob(l.Descriptor); err != nil {
+			return fmt.Errorf("layer %d: %w", i+1, err)
+		}
+		for _, p := range l.StorePaths {
+			if first, twice := owner[p.Path]; twice {
+				return fmt.Errorf("%s is in two layers: %s (layer %d of the image) and %s (layer %d); each store path belongs in one",
+					p.Path, layers[first].Descriptor.Digest, first+1, l.Descriptor.Digest, i+1)
+			}
+			owner[p.Path] = i
+		}
+	}
+	return nil
+}
+
+// checkBlob refuses descriptors that an archive or a layout can't hold.
+func checkBlob(d ocispec.Descriptor) error {
+	if err := d.Digest.Validate(); err != nil {
+		return fmt.Errorf("digest %q: %w", d.Digest, err)
+	}
+	if a := d.Digest.Algorithm(); a != digest.SHA256 {
+		return fmt.Errorf("digest %s: want sha256, found %s", d.Digest, a)
+	}
+	if d.Size < 0 {
+		return fmt.Errorf("%s: negative size %d", d.Digest, d.Size)
+	}
+	return nil
+}
+
+// maxHistoryComment bounds the store paths that one layer's history entry
+// lists, in bytes: some 250 paths. So the config of an image of [MaxLayers]
+// layers stays well below [MaxMetadataSize].
+const maxHistoryComment = 16 << 10
+
+// historyComment names the layer's store paths; what doesn't fit is counted.
+func historyComment(l *digestfile.File) string {
+	if len(l.StorePaths) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("store paths: ")
+	for i, p := range l.StorePaths {
+		if i > 0 {
+			if b.Len()+len(p.Path) > maxHistoryComment {
+				fmt.Fprintf(&b, ", and %d more", len(l.StorePaths)-i)
+				break
+			}
+			b.WriteString(", ")
+		}
+		b.WriteString(string(p.Path))
+	}
+	return b.String()
+}
+
+// Parse reads an image from the bytes of its config and its manifest, and
+// checks that the two belong together.
+func Parse(config, manifest []byte) (*Image, error) {
+	var m ocispec.Manifest
+	if err := unmarshal("manifest", manifest, &m); err != nil {
+		return nil, err
+	}
+	if m.MediaType != ocispec.MediaTypeImageManifest {
+		return nil, fmt.Errorf("manifest: media type %q: want %s", m.MediaType, ocispec.MediaTypeImageManifest)
+	}
+	img := &Image{Config: config, Manifest: manifest, ConfigDescriptor: m.Config, Layers: m.Layers}
+	if want := describe(m.Config.MediaType, config); m.Config.Digest != want.Digest || m.Config.Size != want.Size {
+		return nil, fmt.Errorf("the manifest names the config %s of %d bytes, found %s of %d bytes: they belong to two images",
+			m.Config.Digest, m.Config.Size, want.Digest, want.Size)
+	}
+	var c ocispec.Image
+	if err := unmarshal("config", config, &c); err != nil {
+		return nil, err
+	}
+	if len(c.RootFS.DiffIDs) != len(m.Layers) {
+		return nil, fmt.Errorf("the config names %d layers, the manifest %d", len(c.RootFS.DiffIDs), len(m.Layers))
+	}
+	for i, l := range m.Layers {
+		if err := checkBlob(l); err != nil {
+			return nil, fmt.Errorf("manifest: layer %d: %w", i+1, err)
+		}
+	}
+	img.Descriptor = describe(ocispec.MediaTypeImageManifest, manifest)
+	img.Descriptor.Platform = &c.Platform
+	return img, nil
+}
+
+func describe(mediaType string, b []byte) ocispec.Descriptor {
+	return ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}
+}
+
+// marshal returns JSON as the package comment says.
+func marshal(what string, v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	if b.Len() > MaxMetadataSize {
+		return nil, fmt.Errorf("the %s has %d bytes, but skopeo, podman and most registries take at most %d: shorten labels, env and annotations", what, b.Len(), MaxMetadataSize)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+func unmarshal(what string, b []byte, v any) error {
+	if len(b) > MaxMetadataSize {
+		return fmt.Errorf("%s: over %d bytes", what, MaxMetadataSize)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	if err := d.Decode(v); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return fmt.Errorf("%s: bytes follow the JSON object at offset %d", what, d.InputOffset())
+	}
+	return nil
+}
