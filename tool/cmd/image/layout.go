@@ -1,0 +1,26 @@
+package main
+
+import "github.com/rules-strata/rules_strata/tool/image"
+
+// layout is the StrataLayout action.
+func layout(args []string) error {
+	const command = "layout"
+	var p parts
+	var outputDir string
+	known := p.flags()
+	known["--output-dir"] = once(&outputDir)
+	if err := flags(command, args, known); err != nil {
+		return err
+	}
+	if err := p.check(command); err != nil {
+		return err
+	}
+	if err := required(command, "--output-dir", outputDir); err != nil {
+		return err
+	}
+	img, blobs, err := p.read()
+	if err != nil {
+		return err
+	}
+	return image.WriteLayout(outputDir, img, blobs, p.tags, image.Symlink)
+}

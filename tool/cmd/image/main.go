@@ -1,0 +1,137 @@
+// Command image makes container images out of layers' digest files: config and
+// manifest, the archive that clients load, the OCI image layout. It is the
+// binary of the StrataImage, StrataArchive and StrataLayout actions, so it is
+// kept small: nothing but what those three need may change their cache keys.
+//
+// What it writes is package tool/image; this package knows the command line.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+const usage = `image makes container images out of layers' digest files.
+
+usage:
+  image manifest --settings=FILE --layer=DIGESTFILE... --config-output=FILE --manifest-output=FILE
+                 --descriptor-output=FILE --digest-output=FILE
+  image archive  --config=FILE --manifest=FILE (--layer=DIGESTFILE --blob=FILE)... [--tag=NAME[:TAG]]... --output=FILE
+  image layout   --config=FILE --manifest=FILE (--layer=DIGESTFILE --blob=FILE)... [--tag=NAME[:TAG]]... --output-dir=DIR
+
+manifest  writes an image's config, manifest, the manifest's OCI descriptor and its
+          digest. The layers come lowest first; their blobs are not read.
+archive   writes one tar for docker load, podman load, skopeo (docker-archive and
+          oci-archive) and ctr images import. Each blob is checked on the way.
+layout    writes an OCI image layout whose layers are relative links to the blobs.
+
+An argument @FILE stands for the arguments in FILE, one a line, as they are.
+`
+
+// usageError is a command line that can't be understood: exit code 2.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, a ...any) error { return usageError{fmt.Errorf(format, a...)} }
+
+// run is the command without the process: arguments without the program's
+// name, and the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	err := dispatch(ctx, args, stdout)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(stderr, "image: error:", err)
+	if errors.As(err, new(usageError)) {
+		fmt.Fprintln(stderr, "image: hint: image --help shows all arguments")
+		return exitUsage
+	}
+	return exitFailed
+}
+
+func dispatch(ctx context.Context, args []string, stdout io.Writer) error {
+	args, err := expand(args)
+	if err != nil {
+		return err
+	}
+	for _, a := range args {
+		if a == "--help" || a == "-h" || a == "help" {
+			_, err := io.WriteString(stdout, usage)
+			return err
+		}
+	}
+	if len(args) == 0 {
+		return usagef("want a command: manifest, archive or layout")
+	}
+	switch name, args := args[0], args[1:]; name {
+	case "manifest":
+		return manifest(args)
+	case "archive":
+		return archive(ctx, args)
+	case "layout":
+		return layout(args)
+	default:
+		return usagef("%q is no command: want manifest, archive or layout", name)
+	}
+}
+
+// flags takes the arguments --NAME=VALUE apart, in their order, and calls the
+// function of each name with its value.
+func flags(command string, args []string, known map[string]func(value string) error) error {
+	for _, a := range args {
+		name, value, ok := strings.Cut(a, "=")
+		set := known[name]
+		switch {
+		case set == nil:
+			return usagef("image %s: %q: no such argument", command, a)
+		case !ok || value == "":
+			return usagef("image %s: %s: want %s=VALUE", command, name, name)
+		}
+		if err := set(value); err != nil {
+			return usagef("image %s: %s: %w", command, a, err)
+		}
+	}
+	return nil
+}
+
+// once sets a value that can be given one time.
+func once(to *string) func(string) error {
+	return func(value string) error {
+		if *to != "" {
+			return errors.New("given twice")
+		}
+		*to = value
+		return nil
+	}
+}
+
+// required names the first argument of the pairs (name, value) that has no value.
+func required(command string, pairs ...string) error {
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] == "" {
+			return usagef("image %s: want %s=VALUE", command, pairs[i])
+		}
+	}
+	return nil
+}
