@@ -57,7 +57,7 @@ func parse(rawURL string) (*url.URL, error) {
 			return nil, fmt.Errorf("%s: a file: URL can't name the host %q; write file:///absolute/path or file:relative/path", redactURL(u), u.Host)
 		}
 		if u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.User != nil {
-			return nil, fmt.Errorf("%s: a file: URL has no user, query or fragment; write %%3F for ? and %%23 for # in a file's name", redactURL(u))
+			return nil, fmt.Errorf("%s: a file: URL has no user, query or fragment (in a file's name, write %%3F for ? and %%23 for #)", redactURL(u))
 		}
 		if u.Opaque == "" && u.Path == "" {
 			return nil, fmt.Errorf("%s: the URL names no file", redactURL(u))
