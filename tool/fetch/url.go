@@ -65,7 +65,7 @@ func parse(rawURL string) (*url.URL, error) {
 	case "":
 		return nil, fmt.Errorf("%q: want a URL (file:, http: or https:); write file:%s for a path", Redact(rawURL), Redact(rawURL))
 	default:
-		return nil, fmt.Errorf("%s: the scheme %q is not known; want file:, http: or https:", redactURL(u), u.Scheme)
+		return nil, fmt.Errorf("%s: the scheme %q is not known; want file, http or https", redactURL(u), u.Scheme)
 	}
 	return u, nil
 }
