@@ -1,0 +1,87 @@
+package narfile
+
+import (
+	"bufio"
+	"compress/bzip2"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/therootcompany/xz"
+)
+
+// MaxWindow bounds what a compressed file may make its decoder keep in memory, in bytes: the window of
+// zstd --long=27, which is the most that zstd -d takes, and twice the dictionary of xz -9.
+const MaxWindow = 128 << 20
+
+// compressions are the names in narinfo files that are known, in the order in which people shall see them.
+var compressions = []string{"none", "xz", "zstd", "gzip", "bzip2"}
+
+// Compressions returns the names that [File.Compression] may have, as narinfo files write them.
+func Compressions() []string { return slices.Clone(compressions) }
+
+// CheckCompression says what keeps name from being one of [Compressions].
+func CheckCompression(name string) error {
+	if !slices.Contains(compressions, name) {
+		return fmt.Errorf("compression %q is not known; known are %s", name, strings.Join(compressions, ", "))
+	}
+	return nil
+}
+
+// decoders holds a decoder of each kind that was ever needed, to be used again.
+type decoders struct {
+	xz   *xz.Reader
+	zstd *zstd.Decoder
+	gzip *gzip.Reader
+}
+
+// open returns what decompresses in. It may read from in.
+func (d *decoders) open(compression string, in *bufio.Reader) (io.Reader, error) {
+	switch compression {
+	case "none":
+		return in, nil
+	case "xz":
+		if d.xz == nil {
+			// A Reader of its own without input: its first Reset is like all others.
+			z, err := xz.NewReader(nil, MaxWindow)
+			if err != nil {
+				return nil, err
+			}
+			d.xz = z
+		}
+		return d.xz, d.xz.Reset(in)
+	case "zstd":
+		if d.zstd == nil {
+			z, err := zstd.NewReader(
+				nil,
+				zstd.WithDecoderConcurrency(1), // no goroutines
+				zstd.WithDecoderLowmem(true),
+				zstd.WithDecoderMaxWindow(MaxWindow),
+				zstd.WithDecoderMaxMemory(1<<63), // of the whole output, which NarSize bounds
+			)
+			if err != nil {
+				return nil, err
+			}
+			d.zstd = z
+		}
+		return d.zstd, d.zstd.Reset(in)
+	case "gzip":
+		if d.gzip == nil {
+			d.gzip = new(gzip.Reader)
+		}
+		return d.gzip, d.gzip.Reset(in)
+	case "bzip2":
+		return bzip2.NewReader(in), nil
+	}
+	return nil, CheckCompression(compression)
+}
+
+func (d *decoders) close() {
+	if d.zstd != nil {
+		d.zstd.Close()
+	}
+	*d = decoders{}
+}
