@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -62,7 +61,7 @@ func Build(s Settings, layers []*digestfile.File) (*Image, error) {
 	}
 	for _, l := range layers {
 		doc.RootFS.DiffIDs = append(doc.RootFS.DiffIDs, l.DiffID)
-		doc.History = append(doc.History, ocispec.History{Created: &created, CreatedBy: "strata", Comment: historyComment(l)})
+		doc.History = append(doc.History, ocispec.History{Created: &created, CreatedBy: HistoryCreatedBy, Comment: historyComment(l)})
 		manifest.Layers = append(manifest.Layers, l.Descriptor)
 	}
 	img := &Image{Layers: manifest.Layers}
@@ -116,37 +115,15 @@ func checkBlob(d ocispec.Descriptor) error {
 	return nil
 }
 
-// maxHistoryComment bounds the store paths that one layer's history entry
-// lists, in bytes: some 250 paths. So the config of an image of [MaxLayers]
-// layers stays well below [MaxMetadataSize].
-const maxHistoryComment = 16 << 10
-
-// historyComment names the layer's store paths; what doesn't fit is counted.
-func historyComment(l *digestfile.File) string {
-	if len(l.StorePaths) == 0 {
-		return ""
-	}
-	var b strings.Builder
-	b.WriteString("store paths: ")
-	for i, p := range l.StorePaths {
-		if i > 0 {
-			if b.Len()+len(p.Path) > maxHistoryComment {
-				fmt.Fprintf(&b, ", and %d more", len(l.StorePaths)-i)
-				break
-			}
-			b.WriteString(", ")
-		}
-		b.WriteString(string(p.Path))
-	}
-	return b.String()
-}
-
 // Parse reads an image from the bytes of its config and its manifest, and
 // checks that the two belong together.
 func Parse(config, manifest []byte) (*Image, error) {
 	var m ocispec.Manifest
 	if err := unmarshal("manifest", manifest, &m); err != nil {
 		return nil, err
+	}
+	if m.SchemaVersion != 2 {
+		return nil, fmt.Errorf("manifest: schemaVersion %d: want 2", m.SchemaVersion)
 	}
 	if m.MediaType != ocispec.MediaTypeImageManifest {
 		return nil, fmt.Errorf("manifest: media type %q: want %s", m.MediaType, ocispec.MediaTypeImageManifest)
@@ -162,6 +139,9 @@ func Parse(config, manifest []byte) (*Image, error) {
 	}
 	if len(c.RootFS.DiffIDs) != len(m.Layers) {
 		return nil, fmt.Errorf("the config names %d layers, the manifest %d", len(c.RootFS.DiffIDs), len(m.Layers))
+	}
+	if err := checkBlob(m.Config); err != nil {
+		return nil, fmt.Errorf("manifest: config: %w", err)
 	}
 	for i, l := range m.Layers {
 		if err := checkBlob(l); err != nil {

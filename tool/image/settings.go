@@ -236,7 +236,31 @@ func (s *Settings) config() (ocispec.Platform, ocispec.ImageConfig, time.Time, e
 	}
 	// Several faults come out of maps: sort them, so that the message is the same each time.
 	slices.SortStableFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return platform, c, at.UTC(), errors.Join(faults...)
+	return platform, c, at.UTC(), joinFaults(faults)
+}
+
+// faultList is several errors of equal rank, one a line.
+type faultList []error
+
+func (l faultList) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d faults:", len(l))
+	for _, err := range l {
+		b.WriteString("\n\t" + err.Error())
+	}
+	return b.String()
+}
+
+func (l faultList) Unwrap() []error { return l }
+
+func joinFaults(faults []error) error {
+	if len(faults) > 1 {
+		return faultList(faults)
+	}
+	if len(faults) == 1 {
+		return faults[0]
+	}
+	return nil
 }
 
 func (s *Settings) platform() (ocispec.Platform, error) {

@@ -1,0 +1,185 @@
+package validate
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+)
+
+// maxFiles bounds how many files a layout or an archive may have: an image of
+// 125 layers has 131.
+const maxFiles = 1 << 16
+
+// archiveName stands for the archive itself in faults.
+const archiveName = "archive"
+
+// source is the files of a layout, wherever they are.
+type source struct {
+	files map[string]file // by slash-joined name relative to the top
+	close func() error
+}
+
+type file struct {
+	size int64
+	open func() (io.ReadCloser, error)
+}
+
+// openSource reads the names of what lies at the path: a directory, or a tar.
+// Faults of the container itself are added to f; the error is for what can't
+// be read at all.
+func openSource(ctx context.Context, name string, f *faults) (*source, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return openDir(ctx, name, f)
+	}
+	return openArchive(ctx, name, f)
+}
+
+// openDir lists a directory's files. Links to files are as good as files:
+// that is how a layout shares its blobs with what made them.
+func openDir(ctx context.Context, dir string, f *faults) (*source, error) {
+	dir, err := filepath.EvalSymlinks(dir) // WalkDir would not enter a link.
+	if err != nil {
+		return nil, err
+	}
+	s := &source{files: map[string]file{}, close: func() error { return nil }}
+	return s, filepath.WalkDir(dir, func(at string, d fs.DirEntry, err error) error {
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return nil
+		}
+		rel, err := filepath.Rel(dir, at)
+		if err != nil {
+			return err
+		}
+		name := filepath.ToSlash(rel)
+		info, err := os.Stat(at)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			f.add(name, "a link to nothing")
+			return nil
+		case err != nil:
+			return err
+		case !info.Mode().IsRegular():
+			f.add(name, "want a file, found %s", info.Mode().Type())
+			return nil
+		case len(s.files) == maxFiles:
+			return fmt.Errorf("%s: more than %d files", dir, maxFiles)
+		}
+		s.files[name] = file{info.Size(), func() (io.ReadCloser, error) { return os.Open(at) }}
+		return nil
+	})
+}
+
+// openArchive lists a tar's files with their places, so that each can be read
+// on its own.
+func openArchive(ctx context.Context, name string, f *faults) (s *source, err error) {
+	in, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			in.Close()
+		}
+	}()
+	s = &source{files: map[string]file{}, close: in.Close}
+	var end int64 // of the last entry
+	seen := map[string]bool{}
+	// The tar reader seeks over contents and reads headers without a buffer of
+	// its own, so the file stands at an entry's contents after Next.
+	tr := tar.NewReader(in)
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		h, err := tr.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			if len(seen) == 0 {
+				return nil, fmt.Errorf("%s: neither a directory nor a tar: %w", name, err)
+			}
+			f.add(archiveName, "after %d entries: %v", len(seen), err)
+			return s, nil
+		}
+		at, err := in.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return nil, err
+		}
+		end = at + (h.Size+blockSize-1)/blockSize*blockSize
+		entry := strings.TrimSuffix(h.Name, "/")
+		switch {
+		case seen[entry]:
+			f.add(archiveName, "%s is there twice", h.Name)
+			continue
+		case len(seen) == maxFiles:
+			return nil, fmt.Errorf("%s: more than %d entries", name, maxFiles)
+		}
+		seen[entry] = true
+		if !cleanName(entry) {
+			f.add(archiveName, "%q: want a clean relative name", h.Name)
+			continue
+		}
+		switch h.Typeflag {
+		case tar.TypeDir:
+		case tar.TypeReg:
+			s.files[entry] = file{h.Size, func() (io.ReadCloser, error) {
+				return io.NopCloser(io.NewSectionReader(in, at, h.Size)), nil
+			}}
+		default:
+			f.add(archiveName, "%s: want a file or a directory, found an entry of type %q", h.Name, h.Typeflag)
+		}
+	}
+	return s, checkEnd(in, end, f)
+}
+
+// checkEnd wants a tar to end in two blocks of zeros and nothing else to stand
+// behind the offset at which its last entry ends.
+func checkEnd(in *os.File, end int64, f *faults) error {
+	info, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	rest := io.NewSectionReader(in, end, max(info.Size()-end, 0))
+	zeros, err := io.CopyBuffer(onlyZeros{}, struct{ io.Reader }{rest}, make([]byte, bufferSize))
+	switch {
+	case errors.Is(err, errNotZero):
+		f.add(archiveName, "bytes follow the end of the tar")
+	case err != nil:
+		return err
+	case zeros < 2*blockSize:
+		f.add(archiveName, "the tar does not end in two blocks of zeros")
+	}
+	return nil
+}
+
+var errNotZero = errors.New("not zero")
+
+// onlyZeros takes no other bytes.
+type onlyZeros struct{}
+
+func (onlyZeros) Write(p []byte) (int, error) {
+	if trailingZeros(p) != len(p) {
+		return 0, errNotZero
+	}
+	return len(p), nil
+}
+
+// cleanName says whether a name is relative and means the same wherever it is unpacked.
+func cleanName(s string) bool {
+	return s != "" && s[0] != '/' && path.Clean(s) == s && s != "." && s != ".." && !strings.HasPrefix(s, "../")
+}
