@@ -72,7 +72,7 @@ func TestDigest_DependsOnInputsAlone(t *testing.T) {
 	t.Run("strata build", func(t *testing.T) {
 		out := filepath.Join(t.TempDir(), "web.tar")
 		cmd := exec.Command(tool(t, "strata"), "build", "--lock", filepath.Join(w.dir, "strata.lock.json"),
-			"--root", "web", "--tag", "web:dev", "--env", "PATH=/bin", "--port", "18080/tcp", "--workdir", "/",
+			"--root", "web", "--tag", "web:dev", "--env", "PATH=/bin", "--port", "18080/tcp", "--workdir", "/", "--user", "65534:65534",
 			"--cmd", "/nix/store/dr6a8bs5f2hyww3awb6nnhxlg3qvfdhr-web-1.0/start", "-o", out)
 		b, err := cmd.CombinedOutput()
 		if err != nil {
