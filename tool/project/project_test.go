@@ -1,0 +1,159 @@
+package project
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+const (
+	key  = "strata-web-1:f3mF6lUioKmEsF3TziQjGjlDqBeyG+WYPjOdFzlhmBU="
+	web  = "/nix/store/dr6a8bs5f2hyww3awb6nnhxlg3qvfdhr-web-1.0"
+	bash = "/nix/store/xznc9l6ppin9j93x7xsvaba3qkn46hwr-bash-5.2.15"
+)
+
+func TestParse(t *testing.T) {
+	p, err := Parse([]byte(`{
+  "systems": ["x86_64-linux", "aarch64-linux"],
+  "roots": {
+    "web": {"x86_64-linux": "` + web + `", "aarch64-linux": "` + bash + `"},
+    "Bash_5.2-x": {"x86_64-linux": "` + bash + `"}
+  },
+  "public_keys": ["` + key + `"],
+  "caches": ["file:../../testdata/web/cache/", {"url": "https://cache.example.org"}, {"url": "file:///", "allow_unsigned": true}],
+  "layering": {"max_layers": 125}
+}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantCaches := []Cache{{"file:../../testdata/web/cache", false}, {"https://cache.example.org", false}, {"file:///", true}}
+	if !reflect.DeepEqual(p.Caches, wantCaches) {
+		t.Errorf("caches %v, want %v", p.Caches, wantCaches)
+	}
+	wantRoots := []Root{{"Bash_5.2-x", "x86_64-linux", bash}, {"web", "aarch64-linux", bash}, {"web", "x86_64-linux", web}}
+	if !reflect.DeepEqual(p.Roots, wantRoots) {
+		t.Errorf("roots %v, want %v", p.Roots, wantRoots)
+	}
+	if len(p.PublicKeys) != 1 || p.PublicKeys[0].String() != key || p.MaxLayers != 125 || p.StoreDir() != "/nix/store" {
+		t.Errorf("got %+v", p)
+	}
+}
+
+// minimal is the shortest project file, which the cases below change in one place.
+const minimal = `{
+  "caches": ["file:cache"],
+  "public_keys": ["` + key + `"],
+  "systems": ["x86_64-linux"],
+  "roots": {"web": "` + web + `"}
+}`
+
+func TestParse_Minimal(t *testing.T) {
+	p, err := Parse([]byte(minimal))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.MaxLayers != 64 || !reflect.DeepEqual(p.Roots, []Root{{"web", "x86_64-linux", web}}) {
+		t.Errorf("got %+v", p)
+	}
+}
+
+func TestParse_Refuses(t *testing.T) {
+	for _, tc := range []struct{ name, old, new, want string }{
+		{"not JSON", `],`, `]`, `line 3, column 3: invalid character '"'`},
+		{"unknown field", `"roots"`, `"rots"`, "line 5, column 11: rots: unknown field; known are caches, public_keys, systems, roots, layering"},
+		{"missing field", `"caches": ["file:cache"],`, ``, "line 1, column 1: caches is missing"},
+		{"no cache", `"file:cache"`, ``, "caches: want at least one"},
+		{"a path for a URL", `file:cache`, `../cache`, "line 2, column 14: caches[0]: \"../cache\": want a URL (file:, http: or https:); write file:../cache for a path"},
+		{"a scheme of Nix", `file:cache`, `s3://bucket`, `caches[0]: s3://bucket: the scheme "s3" is not known`},
+		{"a query of Nix", `file:cache`, `https://cache.example.org?priority=1`, "without query and fragment"},
+		{"cache twice", `"file:cache"`, `"file:cache/", {"url": "file:cache"}`, "caches: file:cache is listed twice"},
+		{"unknown field of a cache", `"file:cache"`, `{"url": "file:cache", "unsigned": true}`, "caches[0].unsigned: unknown field; known are url, allow_unsigned"},
+		{"leave as a string", `"file:cache"`, `{"url": "file:cache", "allow_unsigned": "yes"}`, "caches[0].allow_unsigned: want true or false, found a string"},
+		{"no key", `"` + key + `"`, ``, "public_keys: want the key of who signs for file:cache"},
+		{"malformed key", key, `strata-web-1:AAAA`, `line 3, column 19: public_keys[0]: public key "strata-web-1": want 32 bytes, found 3`},
+		{"no system", `["x86_64-linux"]`, `[]`, "exactly one system, and there are 0"},
+		{"two systems", `["x86_64-linux"]`, `["x86_64-linux", "aarch64-linux"]`, "line 5, column 20: roots.web: want an object"},
+		{"system twice", `["x86_64-linux"]`, `["x86_64-linux", "x86_64-linux"]`, "systems[1]: x86_64-linux is listed twice"},
+		{"unknown system", `["x86_64-linux"]`, `["amd64"]`, `systems[0]: system "amd64": no container platform is known for it`},
+		{"no root", `"web": "` + web + `"`, ``, "roots: want at least one"},
+		{"root without a path", `"web": "` + web + `"`, `"web": {}`, "roots.web: the root has no store path"},
+		{"name of a root", `"web"`, `"-web"`, `root name "-web": want letters, digits and . _ -`},
+		{"no name of a root", `"web"`, `""`, `root name "": want 1 to 128 characters`},
+		{"slash in a root's name", `"web"`, `"a/web"`, `root name "a/web"`},
+		{"root no store path", web, "/nix/store/web", `line 5, column 20: roots.web: store path "/nix/store/web"`},
+		{"root below a store path", web, web + "/bin/web", `roots.web: store path`},
+		{"root of another system", `"` + web + `"`, `{"aarch64-linux": "` + web + `"}`, `roots.web["aarch64-linux"]: the system aarch64-linux is not among the systems: x86_64-linux`},
+		{"two stores", `"` + web + `"`, `"` + web + `", "guix": "/gnu/store/xznc9l6ppin9j93x7xsvaba3qkn46hwr-bash-5.2.15"`, "roots.guix: the roots must be of one store directory: web is in /nix/store, guix in /gnu/store"},
+		{"root twice", `"` + web + `"`, `"` + web + `", "web": "` + bash + `"`, `"web" is there twice`},
+		{"no layers", `"roots"`, `"layering": {"max_layers": 0}, "roots"`, "layering.max_layers: 0: want 1 to 125"},
+		{"too many layers", `"roots"`, `"layering": {"max_layers": 126}, "roots"`, "layering.max_layers: 126: want 1 to 125"},
+		{"far too many layers", `"roots"`, `"layering": {"max_layers": 4294967300}, "roots"`, "layering.max_layers: 4294967300: want 1 to 125"},
+		{"unknown strategy", `"roots"`, `"layering": {"strategy": "x"}, "roots"`, "layering.strategy: unknown field"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			changed := strings.Replace(minimal, tc.old, tc.new, 1)
+			if changed == minimal {
+				t.Fatal("the case changes nothing")
+			}
+			_, err := Parse([]byte(changed))
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %v, want one with %q", err, tc.want)
+			}
+		})
+	}
+}
+
+// A cache's password and a secret key given by mistake are in no error.
+func TestParse_ShowsNoSecret(t *testing.T) {
+	for _, doc := range []string{
+		strings.Replace(minimal, "file:cache", "https://me:hunter2@cache.example.org?x", 1),
+		strings.Replace(minimal, "file:cache", "ftp://me:hunter2@cache.example.org", 1),
+		strings.Replace(strings.Replace(minimal, "file:cache", "https://me:hunter2@cache.example.org", 1), `"`+key+`"`, "", 1),
+		strings.Replace(minimal, key, "k:QneQBgfGei/pURDugyL86CFT9tXMpcW1i6RmpMc7f3h/eYXqVSKgqYSwXdPOJCMaOUOoF7Ib5Zg+M50XOWGYFQ==", 1),
+	} {
+		_, err := Parse([]byte(doc))
+		if err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "QneQ") {
+			t.Errorf("error %v", err)
+		}
+	}
+}
+
+func TestRead(t *testing.T) {
+	file := filepath.Join(t.TempDir(), DefaultFile)
+	if _, err := Read(file); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("no such file: error %v", err)
+	}
+	if err := os.WriteFile(file, []byte("{"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(file); err == nil || !strings.Contains(err.Error(), file+": line 1, column 2") {
+		t.Errorf("error %v, want one with file and line", err)
+	}
+}
+
+// What Parse takes holds what Check wants, and every root's name and path are well formed.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(minimal))
+	f.Add([]byte(`{"caches":[{"url":"file:///","allow_unsigned":true}],"systems":["x86_64-linux","aarch64-linux"],"roots":{"a.b":{"x86_64-linux":"` + bash + `"}},"layering":{"max_layers":1}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := Parse(b)
+		if err != nil {
+			return
+		}
+		if err := p.Check(); err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range p.Roots {
+			if CheckRootName(r.Name) != nil || r.Path.Dir() != p.StoreDir() {
+				t.Fatalf("root %+v", r)
+			}
+		}
+		for _, c := range p.Caches {
+			if again, err := ParseCacheURL(c.URL); err != nil || again != c.URL {
+				t.Fatalf("cache %q becomes %q, %v", c.URL, again, err)
+			}
+		}
+	})
+}
