@@ -464,7 +464,7 @@ func (r *Reader) string(limit int, what string) ([]byte, error) {
 	}
 	size := binary.LittleEndian.Uint64(b)
 	if size > uint64(limit) {
-		return nil, r.fault(at, fmt.Sprintf("%s of at most %d bytes", what, limit), fmt.Sprintf("a length of %d", size))
+		return nil, r.fault(at, fmt.Sprintf("%s (at most %d bytes)", what, limit), fmt.Sprintf("a length of %d", size))
 	}
 	n := int(size)
 	end := 8 + n + padding(int64(n))
