@@ -1,0 +1,116 @@
+package clients_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+)
+
+// TestPush pushes the image to a registry with skopeo and with crane, and has
+// each client that pulls say which manifest it got.
+func TestPush(t *testing.T) {
+	img := web(t)
+	need(t, "skopeo", "crane")
+	host := registry(t)
+	pushes := []struct {
+		name string
+		push []string
+	}{
+		{"skopeo-archive", []string{"skopeo", "copy", "--dest-tls-verify=false", "oci-archive:" + img.archive, "docker://REF"}},
+		{"skopeo-layout", []string{"skopeo", "copy", "--dest-tls-verify=false", "oci:" + img.ociLayout(), "docker://REF"}},
+		{"crane-layout", []string{"crane", "push", "--insecure", img.layout, "REF"}},
+	}
+	for _, p := range pushes {
+		ref := host + "/" + p.name + ":dev"
+		t.Run(p.name, func(t *testing.T) {
+			for i, a := range p.push {
+				p.push[i] = strings.Replace(a, "REF", ref, 1)
+			}
+			run(t, p.push[0], p.push[1:]...)
+			if got := registryDigest(t, host, p.name, "dev"); got != img.digest {
+				t.Errorf("the registry's manifest is %s, want %s", got, img.digest)
+			}
+			run(t, "crane", "validate", "--insecure", "--remote", ref)
+		})
+	}
+	t.Run("crane-archive", func(t *testing.T) {
+		// crane reads a docker archive and makes a manifest of docker's kind.
+		ref := host + "/crane-archive:dev"
+		run(t, "crane", "push", "--insecure", img.archive, ref)
+		var config ocispec.Image
+		if err := json.Unmarshal([]byte(run(t, "crane", "config", "--insecure", ref)), &config); err != nil {
+			t.Fatal(err)
+		}
+		judgeConfig(t, "crane config", img, &config)
+		var m ocispec.Manifest
+		if err := json.Unmarshal([]byte(run(t, "crane", "manifest", "--insecure", ref)), &m); err != nil {
+			t.Fatal(err)
+		}
+		same := func(a, b ocispec.Descriptor) bool { return a.Digest == b.Digest && a.Size == b.Size }
+		if !slices.EqualFunc(m.Layers, img.manifest.Layers, same) {
+			t.Errorf("layers %v, want %v", m.Layers, img.manifest.Layers)
+		}
+	})
+
+	ref := host + "/" + pushes[0].name + ":dev"
+	t.Run("pull_skopeo", func(t *testing.T) {
+		dir := scratch(t) + "/pulled"
+		run(t, "skopeo", "copy", "--src-tls-verify=false", "docker://"+ref, "oci:"+dir+":dev")
+		pulled := &image{layout: dir}
+		if err := pulled.readLayout(); err != nil {
+			t.Fatal(err)
+		}
+		if pulled.digest != img.digest {
+			t.Errorf("pulled %s, want %s", pulled.digest, img.digest)
+		}
+	})
+	t.Run("pull_docker", func(t *testing.T) {
+		d := docker(t)
+		if out := d.run(t, "pull", ref); !strings.Contains(out, "Digest: "+img.digest.String()+"\n") {
+			t.Errorf("docker pull says\n%s\nwant digest %s", out, img.digest)
+		}
+	})
+	t.Run("pull_podman", func(t *testing.T) {
+		p := podman(t, "runc")
+		p.run(t, "pull", "--tls-verify=false", ref)
+		if got := p.run(t, "image", "inspect", "--format", "{{.Digest}}", ref); got != img.digest.String() {
+			t.Errorf("podman pulled %s, want %s", got, img.digest)
+		}
+	})
+	t.Run("pull_containerd", func(t *testing.T) {
+		ctr, snapshotter := containerd(t)
+		ctr.run(t, "images", "pull", "--plain-http", "--snapshotter", snapshotter, ref)
+		if out := ctr.run(t, "images", "list", "name=="+ref); !strings.Contains(out, img.digest.String()) {
+			t.Errorf("ctr images list says\n%s\nwant digest %s", out, img.digest)
+		}
+	})
+}
+
+// registryDigest is the SHA-256 of the manifest that the registry serves.
+func registryDigest(t *testing.T, host, name, tag string) digest.Digest {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+host+"/v2/"+name+"/manifests/"+tag, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", ocispec.MediaTypeImageManifest)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != ocispec.MediaTypeImageManifest {
+		t.Fatalf("%s: %s, %s\n%s", req.URL, resp.Status, resp.Header.Get("Content-Type"), b)
+	}
+	return digest.FromBytes(b)
+}
