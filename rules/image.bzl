@@ -1,0 +1,7 @@
+"`image`: makes a container image."
+
+load("//rules/private:image.bzl", _image = "image")
+load("//rules/private:providers/image_info.bzl", _ImageInfo = "ImageInfo")
+
+image = _image
+ImageInfo = _ImageInfo

@@ -1,0 +1,82 @@
+"The module extension strata."
+
+load(":hub_repository.bzl", "hub_repository")
+load(":lock_file.bzl", "parse_lock")
+load(":lock_nars.bzl", "lock_nars", "lock_package", "merge_nars")
+load(":nar_repository.bzl", "nar_repository")
+load(":store_names.bzl", "repository_name_error")
+
+def _strata_impl(mctx):
+    hubs = {}  # name → who declared it
+    nars = []
+    direct = []
+    direct_dev = []
+    for module in mctx.modules:
+        for tag in module.tags.lock:
+            who = "module %s" % module.name if module.name else "the root module"
+            error = repository_name_error(tag.name)
+            if error:
+                fail("strata.lock of %s: name: %s" % (who, error))
+            if tag.name in hubs:
+                fail("strata.lock: %s has a repository named %r, and %s too; choose another `name` for one of them" % (hubs[tag.name], tag.name, who))
+            hubs[tag.name] = who
+
+            path = mctx.path(tag.lock)
+            mctx.watch(path)
+            if not path.exists:
+                fail("strata.lock of %s: lock: %s does not exist; `strata lock` writes it" % (who, tag.lock))
+            lock = parse_lock(mctx.read(path))
+            if lock.error:
+                fail("strata: lock %s: %s" % (tag.lock, lock.error))
+            nars.append(lock_nars(lock, lock_package(tag.lock)))
+            hub_repository(name = tag.name, apparent_name = tag.name, lock = tag.lock)
+            if module.is_root:
+                (direct_dev if mctx.is_dev_dependency(tag) else direct).append(tag.name)
+    for name, attributes in merge_nars(nars).items():
+        nar_repository(name = name, **attributes)
+    return mctx.extension_metadata(
+        # What is declared follows from the locks alone, which say the hash of all that is fetched: there is nothing
+        # to write down in MODULE.bazel.lock.
+        reproducible = True,
+        root_module_direct_deps = direct,
+        root_module_direct_dev_deps = direct_dev,
+    )
+
+strata = module_extension(
+    implementation = _strata_impl,
+    doc = """Declares the repositories of locks.
+
+```starlark
+strata = use_extension("@rules_strata//rules:extension.bzl", "strata")
+strata.lock(name = "store", lock = "//:strata.lock.json")
+use_repo(strata, "store")
+```
+
+A lock's repository has
+
+- `@store//:web`: a root by its name, for the system of the target platform: what an image takes as `contents`;
+- `@store//x86_64-linux:web`: the same for one system;
+- `@store//path:<hash>-<name>`: a `store_path` for each store path;
+- `@store//layer:<name>`: a `store_layer` for each planned layer.
+
+Reading a lock downloads nothing. Each NAR is a repository of its own, shared by all locks and pinned by the hash
+in the lock, which Bazel fetches when a layer needs it: its repository cache, vendoring, credential helpers and
+downloader configuration work as for any other. With `--@rules_strata//:nar_fetch=action` the layer action fetches
+instead, and only if no cache has the layer.
+""",
+    tag_classes = {
+        "lock": tag_class(
+            doc = "Declares the repository of one lock.",
+            attrs = {
+                "name": attr.string(
+                    default = "store",
+                    doc = "The repository's name, for `use_repo`. Two modules can't have the same.",
+                ),
+                "lock": attr.label(
+                    mandatory = True,
+                    doc = "The lock, as `strata lock` writes it: `//:strata.lock.json`. Relative `file:` URLs in it are relative to its directory.",
+                ),
+            },
+        ),
+    },
+)

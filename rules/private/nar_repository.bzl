@@ -1,0 +1,48 @@
+"The repository that holds one NAR as a binary cache serves it."
+
+load(":lock_file.bzl", "resolve_file_url")
+
+def _nar_repository_impl(rctx):
+    urls = []
+    for url, lock_package in zip(rctx.attr.urls, rctx.attr.lock_packages):
+        if lock_package:
+            # A file that never is: to name the lock itself would make Bazel fetch each NAR anew when the lock changes.
+            url = resolve_file_url(url, str(rctx.path(Label(lock_package + ":strata.no_such_file")).dirname))
+        urls.append(url)
+    result = rctx.download(
+        url = urls,
+        output = "nar",
+        sha256 = rctx.attr.sha256,
+        allow_fail = True,
+    )
+    if not result.success:
+        fail("strata: %s: its NAR could not be fetched from %s (FileHash sha256:%s): %s" % (
+            rctx.attr.store_path,
+            ", ".join(urls),
+            rctx.attr.sha256,
+            getattr(result, "error", "see above"),
+        ))
+    rctx.file("BUILD.bazel", 'exports_files(["nar"], visibility = ["//visibility:public"])\n', executable = False)
+
+nar_repository = repository_rule(
+    implementation = _nar_repository_impl,
+    doc = "One NAR, compressed as the cache has it, pinned by its FileHash: `//:nar`. Fetched when a layer needs it.",
+    attrs = {
+        "lock_packages": attr.string_list(
+            mandatory = True,
+            doc = "For each URL the package of the lock that a relative `file:` URL starts from, as `@@//examples/web`; empty for other URLs.",
+        ),
+        "sha256": attr.string(
+            mandatory = True,
+            doc = "FileHash as 64 hex digits.",
+        ),
+        "store_path": attr.string(
+            mandatory = True,
+            doc = "A store path whose NAR this is; for messages.",
+        ),
+        "urls": attr.string_list(
+            mandatory = True,
+            doc = "Where the NAR is, tried in order.",
+        ),
+    },
+)
