@@ -1,0 +1,174 @@
+package lock
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/rules-strata/rules_strata/tool/plan"
+	"github.com/rules-strata/rules_strata/tool/store"
+)
+
+// Version is the version of the lock's form that this package reads and writes.
+const Version = 1
+
+// DefaultFile is the lock's name where people name none.
+const DefaultFile = "strata.lock.json"
+
+// MaxSize bounds a lock file, in bytes: 20,000 store paths come to some 20 MB.
+const MaxSize = 256 << 20
+
+// Lock is what a lock file says.
+type Lock struct {
+	// Roots are the roots' store paths by name and system.
+	Roots map[string]map[string]store.Path
+	// Paths are the roots' closures, no more and no less. All are in one store directory.
+	Paths map[store.Path]*Path
+	// Plan says how each root's closure is layered.
+	Plan *plan.Plan
+}
+
+// Path is what a lock says of one store path.
+type Path struct {
+	// URL is where the file is that holds the NAR. A relative file: URL is
+	// relative to the lock file's folder. It never holds credentials.
+	URL string
+	// Compression of that file: one of narfile.Compressions.
+	Compression string
+	// FileHash and FileSize (in bytes) are those of that file, as it is stored.
+	FileHash store.Hash
+	FileSize int64
+	// NarHash and NarSize (in bytes) are those of the NAR.
+	NarHash store.Hash
+	NarSize int64
+	// References are the store paths that this one refers to, sorted, itself among them if it does.
+	References []store.Path
+	// SignedBy is the name of the key that vouches for NarHash, NarSize and
+	// References; "" if none does, and then AllowedUnsignedBy isn't.
+	SignedBy string
+	// AllowedUnsignedBy is the URL of the cache that needed no signature.
+	AllowedUnsignedBy string
+}
+
+// StoreDir is the store directory of all paths.
+func (l *Lock) StoreDir() string {
+	for p := range l.Paths {
+		return p.Dir()
+	}
+	return ""
+}
+
+// Closure returns path and all that it refers to, directly or not, sorted. Path
+// must be one of l.Paths.
+func (l *Lock) Closure(path store.Path) []store.Path {
+	closure := []store.Path{path}
+	seen := map[store.Path]bool{path: true}
+	for i := 0; i < len(closure); i++ {
+		for _, r := range l.Paths[closure[i]].References {
+			if !seen[r] {
+				seen[r] = true
+				closure = append(closure, r)
+			}
+		}
+	}
+	slices.Sort(closure)
+	return closure
+}
+
+// PlanPaths returns what the planner wants to know of paths.
+func (l *Lock) PlanPaths(paths []store.Path) []plan.Path {
+	out := make([]plan.Path, len(paths))
+	for i, p := range paths {
+		out[i] = plan.Path{Path: p, NarSize: l.Paths[p].NarSize}
+	}
+	return out
+}
+
+// The lock's JSON, in the order of its fields.
+type (
+	lockJSON struct {
+		Version int                              `json:"version"`
+		Roots   map[string]map[string]store.Path `json:"roots"`
+		Paths   map[store.Path]pathJSON          `json:"paths"`
+		Plan    planJSON                         `json:"plan"`
+	}
+	pathJSON struct {
+		URL               string     `json:"url"`
+		Compression       string     `json:"compression"`
+		FileHash          store.Hash `json:"file_hash"`
+		FileSize          int64      `json:"file_size"`
+		NarHash           store.Hash `json:"nar_hash"`
+		NarSize           int64      `json:"nar_size"`
+		References        []string   `json:"references"`
+		SignedBy          string     `json:"signed_by,omitempty"`
+		AllowedUnsignedBy string     `json:"allowed_unsigned_by,omitempty"`
+	}
+	planJSON struct {
+		Strategy  string                         `json:"strategy"`
+		MaxLayers int                            `json:"max_layers"`
+		Layers    map[string][]string            `json:"layers"`
+		Images    map[string]map[string][]string `json:"images"`
+	}
+)
+
+// Marshal returns the lock file's bytes.
+func (l *Lock) Marshal() ([]byte, error) {
+	out := lockJSON{
+		Version: Version,
+		Roots:   l.Roots,
+		Paths:   make(map[store.Path]pathJSON, len(l.Paths)),
+		Plan: planJSON{
+			Strategy:  l.Plan.Strategy,
+			MaxLayers: l.Plan.MaxLayers,
+			Layers:    make(map[string][]string, len(l.Plan.Layers)),
+			Images:    l.Plan.Images,
+		},
+	}
+	for path, p := range l.Paths {
+		out.Paths[path] = pathJSON{
+			URL: p.URL, Compression: p.Compression, FileHash: p.FileHash, FileSize: p.FileSize,
+			NarHash: p.NarHash, NarSize: p.NarSize, References: baseNames(p.References),
+			SignedBy: p.SignedBy, AllowedUnsignedBy: p.AllowedUnsignedBy,
+		}
+	}
+	for name, paths := range l.Plan.Layers {
+		out.Plan.Layers[name] = baseNames(paths)
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(out); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+func baseNames(paths []store.Path) []string {
+	out := make([]string, len(paths)) // not nil: an empty list is [], not null
+	for i, p := range paths {
+		out[i] = p.Base()
+	}
+	return out
+}
+
+// Read reads and checks the lock file at path.
+func Read(path string) (*Lock, error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	b, err := io.ReadAll(io.LimitReader(in, MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	l, err := Parse(b)
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return l, nil
+}

@@ -1,0 +1,158 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/rules-strata/rules_strata/tool/atomicfile"
+	"github.com/rules-strata/rules_strata/tool/fetch"
+	"github.com/rules-strata/rules_strata/tool/plan"
+	"github.com/rules-strata/rules_strata/tool/project"
+	"github.com/rules-strata/rules_strata/tool/store"
+)
+
+// Options are what [Make] needs.
+type Options struct {
+	// Project says what to lock.
+	Project *project.Project
+	// Dir is the folder that the project's relative file: URLs are relative to.
+	Dir string
+	// LockDir is the folder that the lock file will be in.
+	LockDir string
+	// Client fetches. Its own folder must be Dir.
+	Client *fetch.Client
+	// Progress, if set, is told how many paths are found and how many of them
+	// are done. It is called by one goroutine at a time.
+	Progress func(done, found int)
+}
+
+// PathError says what is wrong with one store path of a closure.
+type PathError struct {
+	Path store.Path
+	Err  error
+	// Advice is what may help; "" if nothing is known to.
+	Advice string
+}
+
+// Error begins with the store path.
+func (e *PathError) Error() string { return string(e.Path) + ": " + e.Err.Error() }
+
+// Unwrap returns e.Err.
+func (e *PathError) Unwrap() error { return e.Err }
+
+// Hint returns e.Advice.
+func (e *PathError) Hint() string { return e.Advice }
+
+// Make asks the caches for the closures of the project's roots, checks all that
+// they say, and plans the layers. The caches are asked in their order; one that
+// hasn't got a path, or not with a signature that will do, leaves it to the
+// next. One that fails or says nonsense is an error, so that what a lock says
+// never depends on a bad day of the network.
+//
+// The result depends on the caches' contents only. So do errors: of what is wrong
+// with several paths, all is told, as [PathError]s in the order of
+// the paths joined by [errors.Join]; only that a cache doesn't answer ends the walk at once.
+func Make(ctx context.Context, o Options) (*Lock, error) {
+	if err := o.Project.Check(); err != nil {
+		return nil, err
+	}
+	w, err := newWalk(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.run(ctx); err != nil {
+		return nil, err
+	}
+	l := &Lock{Roots: map[string]map[string]store.Path{}, Paths: w.done}
+	if cycle := findCycle(l.Paths); cycle != nil {
+		return nil, &PathError{Path: cycle[0], Err: errCycle(cycle)}
+	}
+	if err := w.measure(ctx); err != nil {
+		return nil, err
+	}
+	var images []plan.Image
+	for _, r := range o.Project.Roots {
+		if l.Roots[r.Name] == nil {
+			l.Roots[r.Name] = map[string]store.Path{}
+		}
+		l.Roots[r.Name][r.System] = r.Path
+		images = append(images, plan.Image{Root: r.Name, System: r.System, Closure: l.PlanPaths(l.Closure(r.Path))})
+	}
+	if l.Plan, err = plan.Make(images, o.Project.MaxLayers); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// errNowhere says that no cache has a path.
+var errNowhere = errors.New("none of the caches has it")
+
+// explain makes the walk's findings into one error, or nil.
+func (w *walk) explain() error {
+	var all []error
+	told := map[*CacheError]bool{}
+	for _, path := range slices.Sorted(maps.Keys(w.failed)) {
+		err := w.failed[path]
+		if errors.Is(err, errNowhere) {
+			err = w.missing(path)
+		}
+		var ofCache *CacheError
+		if errors.As(err, &ofCache) {
+			if told[ofCache] { // It holds for every path alike.
+				continue
+			}
+			told[ofCache] = true
+		}
+		all = append(all, err)
+	}
+	slices.SortFunc(all, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	if len(all) == 1 {
+		return all[0]
+	}
+	return errors.Join(all...)
+}
+
+// missing is the error for a path that no cache has. It is told of the first path that
+// refers to it, or of the root that it is: there somebody can do something.
+func (w *walk) missing(path store.Path) *PathError {
+	names := make([]string, len(w.caches))
+	for i, c := range w.caches {
+		names[i] = fetch.Redact(c.URL)
+	}
+	err := &PathError{
+		Path:   path,
+		Err:    fmt.Errorf("%w: %s", errNowhere, strings.Join(names, ", ")),
+		Advice: "copy the path with its closure to a cache (nix copy --to …), or name a cache that has it",
+	}
+	for _, r := range w.o.Project.Roots {
+		if r.Path == path {
+			err.Err = fmt.Errorf("the root %s on %s: %w", r.Name, r.System, err.Err)
+			return err
+		}
+	}
+	for _, by := range slices.Sorted(maps.Keys(w.done)) {
+		if slices.Contains(w.done[by].References, path) {
+			err.Path, err.Err = by, fmt.Errorf("it refers to %s, and %w", path, err.Err)
+			break
+		}
+	}
+	return err
+}
+
+// Write makes l the contents of the lock file at path, and reports whether they
+// were other ones. A file that says the same already isn't touched, and one
+// that says something else stays whole until the new one takes its place.
+func Write(path string, l *Lock) (changed bool, err error) {
+	b, err := l.Marshal()
+	if err != nil {
+		return false, err
+	}
+	if _, err := Parse(b); err != nil {
+		return false, fmt.Errorf("lock %s: not written, since it could not be read again: %w", path, err)
+	}
+	return atomicfile.WriteIfChanged(path, b)
+}

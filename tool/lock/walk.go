@@ -1,0 +1,324 @@
+package lock
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/rules-strata/rules_strata/tool/fetch"
+	"github.com/rules-strata/rules_strata/tool/narfile"
+	"github.com/rules-strata/rules_strata/tool/narinfo"
+	"github.com/rules-strata/rules_strata/tool/project"
+	"github.com/rules-strata/rules_strata/tool/store"
+)
+
+const (
+	// maxAsking is how many narinfos are asked for at once: enough to hide the
+	// way to a distant cache, and no more than a server takes from a browser or two.
+	maxAsking = 24
+	// maxPaths bounds the walk of an unsigned cache that makes up one path after the other.
+	maxPaths = 1 << 18
+)
+
+// cache is a binary cache that is asked.
+type cache struct {
+	project.Cache
+	// inLock is its URL as the lock has it.
+	inLock string
+
+	infoOnce sync.Once
+	infoErr  error
+}
+
+// walk finds the closure of the roots.
+type walk struct {
+	o      Options
+	caches []*cache
+
+	asking chan struct{} // holds a token for each narinfo that is being asked for
+	tasks  sync.WaitGroup
+
+	mu     sync.Mutex
+	found  map[store.Path]bool
+	done   map[store.Path]*Path
+	failed map[store.Path]*PathError
+	fatal  error // what ended the walk
+
+	// unmeasured are the paths whose file's hash or size the narinfo doesn't say.
+	unmeasured map[store.Path]unmeasured
+}
+
+type unmeasured struct {
+	url  string
+	file narfile.File
+}
+
+func newWalk(o Options) (*walk, error) {
+	w := &walk{
+		o:          o,
+		asking:     make(chan struct{}, maxAsking),
+		found:      map[store.Path]bool{},
+		done:       map[store.Path]*Path{},
+		failed:     map[store.Path]*PathError{},
+		unmeasured: map[store.Path]unmeasured{},
+	}
+	for _, c := range o.Project.Caches {
+		inLock, err := moved(c.URL, o.Dir, o.LockDir)
+		if err != nil {
+			return nil, err
+		}
+		w.caches = append(w.caches, &cache{Cache: c, inLock: inLock})
+	}
+	return w, nil
+}
+
+// run walks from the roots until every path is done or failed.
+func (w *walk) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w.mu.Lock()
+	for _, r := range w.o.Project.Roots {
+		w.start(ctx, cancel, r.Path)
+	}
+	w.mu.Unlock()
+	w.tasks.Wait()
+	if w.fatal != nil {
+		return w.fatal
+	}
+	return w.explain()
+}
+
+// start looks path up in a goroutine of its own, unless that was done before. W.mu is held.
+func (w *walk) start(ctx context.Context, cancel context.CancelFunc, path store.Path) {
+	if w.found[path] {
+		return
+	}
+	w.found[path] = true
+	w.tasks.Go(func() {
+		select {
+		case w.asking <- struct{}{}:
+			defer func() { <-w.asking }()
+		case <-ctx.Done():
+		}
+		var p *Path
+		var err error
+		if err = context.Cause(ctx); err == nil {
+			p, err = w.lookUp(ctx, path)
+		}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		var wrong *PathError
+		switch {
+		case err == nil:
+			w.done[path] = p
+			for _, r := range p.References {
+				w.start(ctx, cancel, r)
+			}
+			if len(w.found) > maxPaths && w.fatal == nil {
+				w.fatal = fmt.Errorf("the roots' closures have more than %d store paths", maxPaths)
+				cancel()
+			}
+		case errors.As(err, &wrong):
+			w.failed[path] = wrong
+		case w.fatal == nil:
+			w.fatal = err
+			cancel()
+		}
+		if w.o.Progress != nil {
+			w.o.Progress(len(w.done)+len(w.failed), len(w.found))
+		}
+	})
+}
+
+// lookUp asks the caches for path. What is wrong with the path is a [PathError]; other errors are of a cache.
+func (w *walk) lookUp(ctx context.Context, path store.Path) (*Path, error) {
+	var untrusted *PathError
+	for _, c := range w.caches {
+		if err := w.checkCache(ctx, c); err != nil {
+			var wrong *CacheError
+			if errors.As(err, &wrong) {
+				return nil, &PathError{Path: path, Err: err, Advice: wrong.Advice}
+			}
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		url := join(c.URL, path.HashPart()+".narinfo")
+		b, err := w.o.Client.Get(ctx, url, narinfo.MaxSize)
+		switch {
+		case errors.Is(err, fetch.ErrNotFound):
+			continue
+		case errors.Is(err, fetch.ErrTooLarge):
+			return nil, &PathError{Path: path, Err: fmt.Errorf("its narinfo is no narinfo: %w", err)}
+		case err != nil:
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		p, wrong := w.check(c, path, b)
+		if wrong == nil {
+			return p, nil
+		}
+		wrong.Err = fmt.Errorf("%s: %w", fetch.Redact(url), wrong.Err)
+		if !isUntrusted(wrong) {
+			return nil, wrong
+		}
+		if untrusted == nil {
+			untrusted = wrong
+		}
+	}
+	if untrusted != nil {
+		return nil, untrusted
+	}
+	return nil, &PathError{Path: path, Err: errNowhere}
+}
+
+// check makes an entry of what the cache c says of path in the narinfo b.
+func (w *walk) check(c *cache, path store.Path, b []byte) (*Path, *PathError) {
+	info, err := narinfo.Parse(b)
+	if err != nil {
+		return nil, &PathError{Path: path, Err: err, Advice: "the cache serves a damaged narinfo: have it repaired, or use another cache"}
+	}
+	if info.StorePath != path {
+		return nil, &PathError{
+			Path: path, Err: fmt.Errorf("the narinfo is about another path: %s", info.StorePath),
+			Advice: "the cache is wrong: have it repaired, or use another cache",
+		}
+	}
+	p := &Path{
+		URL: join(c.inLock, info.URL), Compression: info.Compression,
+		FileHash: info.FileHash, FileSize: info.FileSize,
+		NarHash: info.NarHash, NarSize: info.NarSize, References: info.References,
+	}
+	switch p.SignedBy, err = info.VerifiedBy(w.o.Project.PublicKeys); {
+	case err == nil:
+	case c.AllowUnsigned:
+		p.AllowedUnsignedBy = fetch.Redact(c.inLock)
+	default:
+		return nil, &PathError{Path: path, Err: err, Advice: adviceOnTrust(err)}
+	}
+	if err := narfile.CheckCompression(p.Compression); err != nil {
+		return nil, &PathError{Path: path, Err: err}
+	}
+	if err := fetch.Check(p.URL); err != nil {
+		return nil, &PathError{Path: path, Err: err}
+	}
+	if p.FileHash.IsZero() || p.FileSize < 0 {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.unmeasured[path] = unmeasured{join(c.URL, info.URL), narfile.File{
+			StorePath: path, Compression: p.Compression, FileHash: p.FileHash, FileSize: p.FileSize,
+			NarHash: p.NarHash, NarSize: p.NarSize,
+		}}
+	}
+	return p, nil
+}
+
+func isUntrusted(err error) bool {
+	var untrusted *narinfo.UntrustedError
+	var wrong *narinfo.SignatureError
+	return errors.Is(err, narinfo.ErrUnsigned) || errors.As(err, &untrusted) || errors.As(err, &wrong)
+}
+
+func adviceOnTrust(err error) string {
+	var untrusted *narinfo.UntrustedError
+	var wrong *narinfo.SignatureError
+	switch {
+	case errors.As(err, &wrong):
+		return "the narinfo was changed after it was signed, or the public key is not the signer's: find out which before you trust this cache"
+	case errors.As(err, &untrusted):
+		return "if you trust that signer, add its public key (public_keys in the project file, or --public-key)"
+	}
+	return "sign the path (nix store sign), or allow this cache to be unsigned (allow_unsigned in the project file, or --allow-unsigned)"
+}
+
+// checkCache reads the cache's nix-cache-info, once: what serves another
+// store directory has nothing for these roots.
+func (w *walk) checkCache(ctx context.Context, c *cache) error {
+	c.infoOnce.Do(func() {
+		url := join(c.URL, cacheInfoFile)
+		b, err := w.o.Client.Get(ctx, url, maxCacheInfo)
+		if errors.Is(err, fetch.ErrNotFound) {
+			c.infoErr = &CacheError{Err: fmt.Errorf("no binary cache: %w", err), Advice: "a cache's URL is that of the folder that holds nix-cache-info"}
+			return
+		}
+		if err != nil {
+			c.infoErr = err
+			return
+		}
+		info, err := parseCacheInfo(b)
+		switch want := w.o.Project.StoreDir(); {
+		case err != nil:
+			c.infoErr = &CacheError{Err: fmt.Errorf("%s: %w", fetch.Redact(url), err)}
+		case info.storeDir != "" && info.storeDir != want:
+			c.infoErr = &CacheError{
+				Err:    fmt.Errorf("%s: the cache is of the store directory %s, the roots are in %s", fetch.Redact(url), info.storeDir, want),
+				Advice: "name a cache of " + want + ", or roots in " + info.storeDir,
+			}
+		}
+	})
+	return c.infoErr
+}
+
+// CacheError says what is wrong with a cache as such.
+type CacheError struct {
+	Err error
+	// Advice is what may help; "" if nothing is known to.
+	Advice string
+}
+
+// Error is that of e.Err, which names the URL.
+func (e *CacheError) Error() string { return e.Err.Error() }
+
+// Unwrap returns e.Err.
+func (e *CacheError) Unwrap() error { return e.Err }
+
+// measure downloads each file whose hash or size its narinfo doesn't say, so
+// that the lock pins every download. It checks them on the way. One at a time:
+// such caches are few, and small or near.
+func (w *walk) measure(ctx context.Context) error {
+	var r narfile.Reader
+	defer r.Close()
+	for _, path := range slices.Sorted(maps.Keys(w.unmeasured)) {
+		if err := w.measureOne(ctx, &r, w.unmeasured[path], w.done[path]); err != nil {
+			return &PathError{Path: path, Err: err}
+		}
+	}
+	return nil
+}
+
+func (w *walk) measureOne(ctx context.Context, r *narfile.Reader, u unmeasured, p *Path) error {
+	src, err := w.o.Client.Open(ctx, u.url)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	m := &meter{r: src, h: sha256.New()}
+	if err := r.Reset(m, u.file); err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return fmt.Errorf("%s: %w", fetch.Redact(u.url), err)
+	}
+	m.h.Sum(p.FileHash[:0])
+	p.FileSize = m.n
+	return nil
+}
+
+// meter hashes and counts what passes.
+type meter struct {
+	r io.Reader
+	h interface {
+		io.Writer
+		Sum([]byte) []byte
+	}
+	n int64
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	m.h.Write(p[:n])
+	m.n += int64(n)
+	return n, err
+}
