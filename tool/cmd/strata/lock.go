@@ -1,0 +1,190 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rules-strata/rules_strata/tool/fetch"
+	"github.com/rules-strata/rules_strata/tool/lock"
+	"github.com/rules-strata/rules_strata/tool/narinfo"
+	"github.com/rules-strata/rules_strata/tool/plan"
+	"github.com/rules-strata/rules_strata/tool/project"
+	"github.com/rules-strata/rules_strata/tool/store"
+)
+
+// defaultSystem is what images are made for where nobody says another one.
+const defaultSystem = "x86_64-linux"
+
+type lockFlags struct {
+	project       string
+	output        string
+	caches        []string
+	allowUnsigned []string
+	publicKeys    []string
+	roots         []string
+	system        string
+	maxLayers     int
+}
+
+func newLockCommand() *cobra.Command {
+	var f lockFlags
+	c := &cobra.Command{
+		Use:   "lock",
+		Short: "Check the caches' signatures and pin the closures of the roots",
+		Long: `Reads strata.json, asks its caches for the closures of its roots, checks each
+path's signature, plans the layers, and writes strata.lock.json beside it.
+
+With --cache and --root there is no project file: the flags say all.
+
+On any error the lock that is there stays as it is. A lock that would say the
+same isn't touched.`,
+		Example: `  strata lock
+  strata lock --project images/strata.json
+  strata lock --cache https://cache.nixos.org \
+    --public-key cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY= \
+    --root hello=/nix/store/…-hello-2.12.1 -o strata.lock.json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd)
+		},
+	}
+	fl := c.Flags()
+	fl.StringVar(&f.project, "project", project.DefaultFile, "the project `FILE`")
+	fl.StringVarP(&f.output, "output", "o", "", "the lock `FILE` (default: "+lock.DefaultFile+" beside the project file)")
+	fl.StringArrayVar(&f.caches, "cache", nil, "the `URL` of a binary cache (file:, http: or https:); repeatable, asked in this order")
+	fl.StringArrayVar(&f.publicKeys, "public-key", nil, "a `NAME:KEY` whose signatures are trusted; repeatable")
+	fl.StringArrayVar(&f.allowUnsigned, "allow-unsigned", nil, "the `URL` of a --cache whose paths need no signature; repeatable")
+	fl.StringArrayVar(&f.roots, "root", nil, "a root, `NAME=STOREPATH`; repeatable")
+	fl.StringVar(&f.system, "system", defaultSystem, "the `SYSTEM` of each --root")
+	fl.IntVar(&f.maxLayers, "max-layers", plan.DefaultMaxLayers, "the most layers `N` that an image may have")
+	return c
+}
+
+func (f *lockFlags) run(cmd *cobra.Command) error {
+	p, dir, err := f.readProject(cmd)
+	if err != nil {
+		return err
+	}
+	output := cmp.Or(f.output, filepath.Join(dir, lock.DefaultFile))
+	progress := newProgress(cmd.ErrOrStderr())
+	client := fetch.New(fetch.Options{Dir: dir, UserAgent: userAgent()})
+	l, err := lock.Make(cmd.Context(), lock.Options{
+		Project:  p,
+		Dir:      dir,
+		LockDir:  filepath.Dir(output),
+		Client:   client,
+		Progress: func(done, found int) { progress.show("%d of %d store paths", done, found) },
+	})
+	progress.clear()
+	if err != nil {
+		return stopped(cmd.Context(), err)
+	}
+	changed, err := lock.Write(output, l)
+	if err != nil {
+		return err
+	}
+	what := "is up to date"
+	if changed {
+		what = "written"
+	}
+	progress.say("%s %s: %d store paths, %d layers", output, what, len(l.Paths), len(l.Plan.Layers))
+	return nil
+}
+
+// stopped returns why the program was told to stop, if that is why err came.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// readProject returns the project of the file or of the flags, and the folder
+// that its file: URLs are relative to.
+func (f *lockFlags) readProject(cmd *cobra.Command) (*project.Project, string, error) {
+	flagsOnly := []string{"cache", "root", "public-key", "allow-unsigned", "system", "max-layers"}
+	var given []string
+	for _, name := range flagsOnly {
+		if cmd.Flags().Changed(name) {
+			given = append(given, "--"+name)
+		}
+	}
+	if len(given) == 0 {
+		p, err := project.Read(f.project)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = &hinted{err, "write a project file, or say all by --cache, --public-key and --root"}
+		}
+		return p, filepath.Dir(f.project), err
+	}
+	if cmd.Flags().Changed("project") {
+		return nil, "", usagef("--project and %s exclude each other: a project file says that itself", given[0])
+	}
+	p, err := f.fromFlags()
+	if err == nil {
+		err = p.Check()
+	}
+	if err != nil {
+		return nil, "", &usageError{err}
+	}
+	return p, ".", nil
+}
+
+func (f *lockFlags) fromFlags() (*project.Project, error) {
+	p := &project.Project{Systems: []string{f.system}, MaxLayers: f.maxLayers}
+	if len(f.caches) == 0 || len(f.roots) == 0 {
+		return nil, errors.New("want at least one --cache and one --root, or a project file")
+	}
+	if _, err := project.ParseSystem(f.system); err != nil {
+		return nil, fmt.Errorf("--system: %w", err)
+	}
+	for _, s := range f.caches {
+		url, err := project.ParseCacheURL(s)
+		if err != nil {
+			return nil, fmt.Errorf("--cache: %w", err)
+		}
+		p.Caches = append(p.Caches, project.Cache{URL: url})
+	}
+	for _, s := range f.allowUnsigned {
+		url, err := project.ParseCacheURL(s)
+		if err != nil {
+			return nil, fmt.Errorf("--allow-unsigned: %w", err)
+		}
+		known := false
+		for i := range p.Caches {
+			if p.Caches[i].URL == url {
+				p.Caches[i].AllowUnsigned, known = true, true
+			}
+		}
+		if !known {
+			return nil, fmt.Errorf("--allow-unsigned: %s is none of the --cache URLs", fetch.Redact(s))
+		}
+	}
+	for _, s := range f.publicKeys {
+		key, err := narinfo.ParsePublicKey(s)
+		if err != nil {
+			return nil, fmt.Errorf("--public-key: %w", err)
+		}
+		p.PublicKeys = append(p.PublicKeys, key)
+	}
+	for _, s := range f.roots {
+		name, text, ok := strings.Cut(s, "=")
+		if !ok {
+			return nil, fmt.Errorf("--root: want NAME=STOREPATH, found %q", s)
+		}
+		if err := project.CheckRootName(name); err != nil {
+			return nil, fmt.Errorf("--root: %w", err)
+		}
+		path, err := store.ParsePath(text)
+		if err != nil {
+			return nil, fmt.Errorf("--root: %w", err)
+		}
+		p.Roots = append(p.Roots, project.Root{Name: name, System: f.system, Path: path})
+	}
+	return p, nil
+}

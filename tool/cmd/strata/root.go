@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// usageError is a command line that makes no sense.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// hinted is an error with advice.
+type hinted struct {
+	error
+	hint string
+}
+
+func (e *hinted) Unwrap() error { return e.error }
+func (e *hinted) Hint() string  { return e.hint }
+
+// run is the whole program: it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := newRootCommand()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return exitOK
+	}
+	report(stderr, err)
+	if errors.As(err, new(*usageError)) {
+		fmt.Fprintf(stderr, "strata: hint: %s --help says more\n", cmd.CommandPath())
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// report writes each of the errors that err joins, and each hint once, at the end.
+func report(w io.Writer, err error) {
+	var hints []string
+	var one func(error)
+	one = func(err error) {
+		if joined, ok := err.(interface{ Unwrap() []error }); ok && strings.Contains(err.Error(), "\n") {
+			for _, err := range joined.Unwrap() {
+				one(err)
+			}
+			return
+		}
+		fmt.Fprintf(w, "strata: error: %v\n", err)
+		var h interface{ Hint() string }
+		if errors.As(err, &h) && h.Hint() != "" {
+			for _, before := range hints {
+				if before == h.Hint() {
+					return
+				}
+			}
+			hints = append(hints, h.Hint())
+		}
+	}
+	one(err)
+	for _, h := range hints {
+		fmt.Fprintf(w, "strata: hint: %s\n", h)
+	}
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "strata",
+		Short: "Container images out of Nix and Guix store paths",
+		Long: `strata turns store paths (Nix, Guix) into container images, reproducible to the
+bit, without Nix or Guix on the machine: out of a binary cache.
+
+  strata lock    checks signatures and pins what strata.json asks for
+  strata build   makes the image that Bazel makes from the same lock`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return cmd.Help()
+		},
+		// Errors are reported by run, in one form.
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	for _, c := range []*cobra.Command{newLockCommand(), newBuildCommand(), newVersionCommand()} {
+		c.Args = noArgs
+		root.AddCommand(c)
+	}
+	root.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usagef("there is no command %q", args[0])
+		}
+		return nil
+	}
+	return root
+}
+
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes flags only, found %q", cmd.CommandPath(), args[0])
+	}
+	return nil
+}
