@@ -3,6 +3,7 @@ module github.com/rules-strata/rules_strata
 go 1.25.0
 
 require (
+	github.com/distribution/reference v0.6.0
 	github.com/google/go-containerregistry v0.22.1
 	github.com/klauspost/compress v1.20.3
 	github.com/klauspost/pgzip v1.3.0

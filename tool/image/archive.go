@@ -155,10 +155,14 @@ func indexJSON(img *Image, refs []Reference) ([]byte, error) {
 	return marshal(ocispec.ImageIndexFile, index)
 }
 
+// dockerManifestJSON is a docker archive's manifest.json. The names are whole:
+// docker shows "docker.io/library/web:dev" as "web:dev" all the same, but podman
+// would call a bare "web:dev" "localhost/web:dev", and "docker.io/library/web:dev"
+// where it happens to read index.json instead.
 func dockerManifestJSON(img *Image, refs []Reference) ([]byte, error) {
 	m := dockerManifest{Config: blobName(img.ConfigDescriptor), Layers: []string{}}
 	for _, r := range refs {
-		m.RepoTags = append(m.RepoTags, r.Familiar())
+		m.RepoTags = append(m.RepoTags, r.String())
 	}
 	for _, l := range img.Layers {
 		m.Layers = append(m.Layers, blobName(l))

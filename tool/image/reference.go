@@ -34,18 +34,6 @@ type Reference struct {
 // String is the whole reference, such as "docker.io/library/web:dev".
 func (r Reference) String() string { return r.Domain + "/" + r.Path + ":" + r.Tag }
 
-// Familiar is the reference as docker shows it, such as "web:dev".
-func (r Reference) Familiar() string {
-	if r.Domain != dockerDomain {
-		return r.String()
-	}
-	path := r.Path
-	if rest, ok := strings.CutPrefix(path, officialPath); ok && !strings.Contains(rest, "/") {
-		path = rest
-	}
-	return path + ":" + r.Tag
-}
-
 // ParseReference reads a name with or without a tag, NAME[:TAG], by docker's
 // grammar (distribution, reference.go). A digest is an error: an image that is
 // being made is named by a tag.
