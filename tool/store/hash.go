@@ -34,7 +34,7 @@ func nixBase32Value(c byte) int { return int(nixBase32Index[c]) }
 // "sha256-<base64>". Other algorithms and bare digests are errors.
 func ParseHash(s string) (Hash, error) {
 	var h Hash
-	bad := func(err error) (Hash, error) { return Hash{}, fmt.Errorf("hash %q: %w", s, err) }
+	bad := func(err error) (Hash, error) { return Hash{}, fmt.Errorf("hash %.100q: %w", s, err) }
 	text, ok := strings.CutPrefix(s, "sha256:")
 	if !ok {
 		b64, ok := strings.CutPrefix(s, "sha256-")
@@ -64,11 +64,14 @@ func ParseHash(s string) (Hash, error) {
 }
 
 func (h *Hash) decodeBase64(text string) error {
+	if len(text) != base64.StdEncoding.EncodedLen(len(h)) {
+		return fmt.Errorf("%w; found %d characters of base64", errHash, len(text))
+	}
 	b, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil {
 		return err
 	}
-	if len(b) != len(h) {
+	if len(b) != len(h) { // The decoder skips line ends.
 		return fmt.Errorf("%w; found %d bytes of base64", errHash, len(b))
 	}
 	copy(h[:], b)

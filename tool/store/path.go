@@ -25,13 +25,13 @@ type Path string
 func ParsePath(s string) (Path, error) {
 	slash := strings.LastIndexByte(s, '/')
 	if slash <= 0 {
-		return "", fmt.Errorf("store path %q: want an absolute path such as /nix/store/<hash>-<name>", s)
+		return "", fmt.Errorf("store path %.300q: want an absolute path such as /nix/store/<hash>-<name>", s)
 	}
 	if err := CheckDir(s[:slash]); err != nil {
-		return "", fmt.Errorf("store path %q: %w", s, err)
+		return "", fmt.Errorf("store path %.300q: %w", s, err)
 	}
 	if err := CheckBase(s[slash+1:]); err != nil {
-		return "", fmt.Errorf("store path %q: %w", s, err)
+		return "", fmt.Errorf("store path %.300q: %w", s, err)
 	}
 	return Path(s), nil
 }
@@ -62,15 +62,15 @@ func (p Path) String() string { return string(p) }
 // control character.
 func CheckDir(dir string) error {
 	if dir == "" || dir[0] != '/' || dir == "/" {
-		return fmt.Errorf("store directory %q: want an absolute path below /", dir)
+		return fmt.Errorf("store directory %.300q: want an absolute path below /", dir)
 	}
 	for part := range strings.SplitSeq(dir[1:], "/") {
 		if part == "" || part == "." || part == ".." {
-			return fmt.Errorf("store directory %q: want a clean path, found the component %q", dir, part)
+			return fmt.Errorf("store directory %.300q: want a clean path, found the component %q", dir, part)
 		}
 		for i := range len(part) {
 			if part[i] < 0x20 || part[i] == 0x7f {
-				return fmt.Errorf("store directory %q: control character %#02x", dir, part[i])
+				return fmt.Errorf("store directory %.300q: control character %#02x", dir, part[i])
 			}
 		}
 	}
@@ -83,24 +83,24 @@ func CheckDir(dir string) error {
 // (nix.dev, "Store path", and nix/src/libstore/path.cc checkName).
 func CheckBase(base string) error {
 	if len(base) < HashPartLen+2 || base[HashPartLen] != '-' {
-		return fmt.Errorf("base name %q: want 32 characters of hash, a dash and a name", base)
+		return fmt.Errorf("base name %.300q: want 32 characters of hash, a dash and a name", base)
 	}
 	for i := range HashPartLen {
 		if nixBase32Value(base[i]) < 0 {
-			return fmt.Errorf("base name %q: %q is no nixbase32 character", base, base[i])
+			return fmt.Errorf("base name %.300q: %q is no nixbase32 character", base, base[i])
 		}
 	}
 	name := base[HashPartLen+1:]
 	if len(name) > MaxNameLen {
-		return fmt.Errorf("base name %q: the name has %d characters, want at most %d", base, len(name), MaxNameLen)
+		return fmt.Errorf("base name %.300q: the name has %d characters, want at most %d", base, len(name), MaxNameLen)
 	}
 	if name == "." || name == ".." || strings.HasPrefix(name, ".-") || strings.HasPrefix(name, "..-") {
-		return fmt.Errorf("base name %q: the name %q is not allowed", base, name)
+		return fmt.Errorf("base name %.300q: the name %q is not allowed", base, name)
 	}
 	for i := range len(name) {
 		c := name[i]
 		if !('0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || strings.IndexByte("+-._?=", c) >= 0) {
-			return fmt.Errorf("base name %q: the name holds the illegal character %q", base, c)
+			return fmt.Errorf("base name %.300q: the name holds the illegal character %q", base, c)
 		}
 	}
 	return nil
