@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rules-strata/rules_strata/tool/atomicfile"
+	"github.com/rules-strata/rules_strata/tool/digestfile"
+	"github.com/rules-strata/rules_strata/tool/fetch"
+	"github.com/rules-strata/rules_strata/tool/image"
+	"github.com/rules-strata/rules_strata/tool/layer"
+	"github.com/rules-strata/rules_strata/tool/lock"
+	"github.com/rules-strata/rules_strata/tool/narfile"
+	"github.com/rules-strata/rules_strata/tool/plan"
+)
+
+// maxLayersAtOnce bounds the memory: each layer under way may hold a decoder's window of 128 MiB.
+const maxLayersAtOnce = 4
+
+// builder makes one image out of a lock, by the packages that Bazel's actions use.
+type builder struct {
+	lock        *lock.Lock
+	lockDir     string
+	settings    image.Settings
+	layers      []plan.Layer
+	compression string
+	progress    *progress
+}
+
+// destination says where an image goes.
+type destination struct {
+	stdout     io.Writer
+	path       string // "-": stdout
+	format     string
+	tags       []string
+	digestFile string // "": none
+}
+
+// result is what was made.
+type result struct {
+	image  *image.Image
+	layers []builtLayer
+}
+
+type builtLayer struct {
+	name string
+	path string // of the blob
+	file *digestfile.File
+}
+
+// build makes the image. It leaves nothing behind but what d says, and that only if all went well.
+func (b *builder) build(ctx context.Context, d *destination) (*result, error) {
+	out, err := d.open()
+	if err != nil {
+		return nil, err
+	}
+	defer out.abort()
+	dir, err := d.workDir()
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	defer b.progress.clear()
+
+	layers, err := b.buildLayers(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	files := make([]*digestfile.File, len(layers))
+	blobs := make([]image.Blob, len(layers))
+	for i, l := range layers {
+		files[i] = l.file
+		blobs[i] = image.Blob{Descriptor: l.file.Descriptor, Path: l.path}
+	}
+	img, err := image.Build(b.settings, files)
+	if err != nil {
+		return nil, err
+	}
+	b.progress.show("writing %s", d.path)
+	if err := out.write(ctx, img, blobs); err != nil {
+		return nil, err
+	}
+	return &result{img, layers}, nil
+}
+
+// buildLayers makes the layers' blobs in dir, a few at once.
+func (b *builder) buildLayers(ctx context.Context, dir string) ([]builtLayer, error) {
+	client := fetch.New(fetch.Options{Dir: b.lockDir, UserAgent: userAgent()})
+	defer client.CloseIdleConnections()
+	out := make([]builtLayer, len(b.layers))
+	var done atomic.Int64
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(min(runtime.GOMAXPROCS(0), maxLayersAtOnce))
+	for i, l := range b.layers {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			out[i] = builtLayer{name: l.Name, path: filepath.Join(dir, strconv.Itoa(i))}
+			var err error
+			if out[i].file, err = b.buildLayer(ctx, client, l, out[i].path); err != nil {
+				return err
+			}
+			b.progress.show("%d of %d layers", done.Add(1), len(b.layers))
+			return nil
+		})
+	}
+	return out, g.Wait()
+}
+
+func (b *builder) buildLayer(ctx context.Context, client *fetch.Client, l plan.Layer, path string) (*digestfile.File, error) {
+	nars := make([]layer.NAR, len(l.Paths))
+	for i, p := range l.Paths {
+		e := b.lock.Paths[p]
+		nars[i] = layer.NAR{
+			File: narfile.File{
+				StorePath: p, Compression: e.Compression, FileHash: e.FileHash, FileSize: e.FileSize,
+				NarHash: e.NarHash, NarSize: e.NarSize,
+			},
+			Open: func(ctx context.Context) (io.ReadCloser, error) { return client.Open(ctx, e.URL) },
+		}
+	}
+	blob, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	defer blob.Close()
+	file, err := layer.Write(ctx, blob, nars, layer.Options{Compression: b.compression})
+	if err != nil {
+		return nil, err
+	}
+	return file, blob.Close()
+}
+
+// workDir makes a folder for the layers: where the output goes there is room for it.
+func (d *destination) workDir() (string, error) {
+	if d.path == "-" {
+		return os.MkdirTemp("", "strata-*")
+	}
+	dir, name := filepath.Split(d.path)
+	if dir == "" {
+		dir = "."
+	}
+	return os.MkdirTemp(dir, "."+name+".*.layers")
+}
+
+// output is what an image is written to. It is begun before the work, so that what
+// can't be written is known early.
+type output struct {
+	d      *destination
+	file   *atomicfile.File // nil: standard output, or a layout
+	digest *atomicfile.File // nil: none
+}
+
+func (d *destination) open() (_ *output, err error) {
+	o := &output{d: d}
+	defer func() {
+		if err != nil {
+			o.abort()
+		}
+	}()
+	if d.path != "-" && d.format == formatArchive {
+		if o.file, err = atomicfile.Create(d.path); err != nil {
+			return nil, err
+		}
+	}
+	if d.digestFile != "" {
+		if o.digest, err = atomicfile.Create(d.digestFile); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+func (o *output) abort() {
+	if o.file != nil {
+		o.file.Abort()
+	}
+	if o.digest != nil {
+		o.digest.Abort()
+	}
+}
+
+// write writes the image and makes all of the output appear.
+func (o *output) write(ctx context.Context, img *image.Image, blobs []image.Blob) error {
+	if o.digest != nil {
+		if _, err := fmt.Fprintln(o.digest, img.Descriptor.Digest); err != nil {
+			return err
+		}
+	}
+	if o.d.format == formatLayout {
+		if err := image.WriteLayout(o.d.path, img, blobs, o.d.tags, image.Copy); err != nil {
+			return err
+		}
+	} else {
+		var to io.Writer = o.d.stdout
+		if o.file != nil {
+			to = o.file
+		}
+		buffered := bufio.NewWriterSize(&cancellable{ctx, to}, 1<<20)
+		if err := image.WriteArchive(buffered, img, blobs, o.d.tags); err != nil {
+			return err
+		}
+		if err := buffered.Flush(); err != nil {
+			return err
+		}
+	}
+	for _, f := range []*atomicfile.File{o.file, o.digest} {
+		if f == nil {
+			continue
+		}
+		if err := f.Commit(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cancellable is a writer that fails once its context ends.
+type cancellable struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (c *cancellable) Write(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.w.Write(p)
+}
