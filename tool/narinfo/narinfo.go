@@ -95,7 +95,7 @@ func (p *parser) field(line string) error {
 		return errors.New("want lines that end in a newline only, found a carriage return before it")
 	}
 	if strings.IndexByte(line, 0) >= 0 {
-		return fmt.Errorf("%.40s: found a NUL", name)
+		return fmt.Errorf("%.40q: found a NUL", name)
 	}
 	parse, known := fields[name]
 	if known && name != "Sig" {
@@ -107,7 +107,7 @@ func (p *parser) field(line string) error {
 	// Nix takes the value from two bytes behind the colon, wherever that is: without the space it would read another value than we.
 	value, ok = strings.CutPrefix(value, " ")
 	if !ok {
-		return fmt.Errorf("%.40s: want a space behind the colon, found %.40q", name, line)
+		return fmt.Errorf("want a space behind the first colon, found %.80q", line)
 	}
 	if !known {
 		return nil
