@@ -98,22 +98,17 @@ func TestWrite_Reference(t *testing.T) {
 	for _, n := range nars {
 		got := mustWrite(t, []NAR{n}, Options{})
 		want := referenceTar(t, []NAR{n})
-		gotLines, wantLines := listing(t, bytes.NewReader(got)), listing(t, bytes.NewReader(want))
-		if !slices.Equal(gotLines, wantLines) {
-			t.Errorf("%s: the entries differ", n.File.StorePath)
-		}
+		wantLines := listing(t, bytes.NewReader(want))
 		if !slices.ContainsFunc(wantLines, func(l string) bool { return !strings.HasSuffix(l, "\t-") }) {
 			plain++
 			if !bytes.Equal(got, want) {
-				t.Errorf("%s: the entries are equal, the bytes are not", n.File.StorePath)
+				t.Errorf("%s: the bytes differ", n.File.StorePath)
 			}
+		} else if !slices.Equal(listing(t, bytes.NewReader(got)), wantLines) {
+			t.Errorf("%s: the entries differ", n.File.StorePath)
 		}
 	}
 	if plain < len(nars)*3/4 {
 		t.Errorf("only %d of %d store paths compared byte for byte", plain, len(nars))
-	}
-	got, want := listing(t, bytes.NewReader(mustWrite(t, nars, Options{}))), listing(t, bytes.NewReader(referenceTar(t, nars)))
-	if !slices.Equal(got, want) {
-		t.Error("all paths in one layer: the entries differ")
 	}
 }

@@ -99,8 +99,15 @@ func symlink(path, target string) node {
 	return node{Entry: nar.Entry{Path: []byte(path), Kind: nar.Symlink, Target: []byte(target)}}
 }
 
+// fataler is what helpers need of a test, of Go's or of rapid's.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // makeNAR writes nodes as a NAR.
-func makeNAR(tb testing.TB, nodes ...node) []byte {
+func makeNAR(tb fataler, nodes ...node) []byte {
 	tb.Helper()
 	var b bytes.Buffer
 	w := nar.NewWriter(&b)

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/rules-strata/rules_strata/tool/layer"
+	"github.com/rules-strata/rules_strata/tool/narfile"
+	"github.com/rules-strata/rules_strata/tool/store"
+)
+
+const help = `layer turns the NARs of store paths into a layer of an OCI image.
+
+Usage: layer --output=BLOB --digest-file=JSON [options] NAR-GROUP...
+       layer @FILE        (one argument a line, taken as it is)
+
+  --output=BLOB            where the blob goes
+  --digest-file=JSON       where its digest file goes: descriptor, diff ID, store paths
+  --compression=NAME       gzip (default), zstd or none
+  --level=NAME             fastest, default or best
+  --allow-whiteout-names   let names beginning with .wh. pass; container runtimes take them for orders to remove files
+  --help                   print this text
+
+Each store path is a group of arguments, begun by its --store-path:
+
+  --store-path=PATH        such as /nix/store/<hash>-<name>
+  --nar-hash=HASH          of the NAR: sha256:<hex>, or any form that Nix writes
+  --nar-size=N             of the NAR, in bytes
+  --nar-compression=NAME   how the NAR file is compressed: none, xz, zstd, gzip, bzip2
+  --nar=FILE               the NAR file, or:
+  --url=URL                where it is (http:, https:, file:); several are tried in order
+  --file-hash=HASH         of the NAR file as it is stored; needed with --url
+  --file-size=N            of the NAR file, in bytes
+
+The bytes are checked against all of these as they stream. On failure the exit
+code is 1 (2: wrong arguments), and neither output is written.
+`
+
+// maxArgsSize bounds an argument file: a layer of 20,000 store paths needs some 10 MB.
+const maxArgsSize = 64 << 20
+
+// usageError is a fault in the arguments.
+type usageError struct{ error }
+
+func usagef(format string, a ...any) error { return usageError{fmt.Errorf(format, a...)} }
+
+// config is what the arguments say.
+type config struct {
+	help       bool
+	output     string
+	digestFile string
+	options    layer.Options
+	nars       []narArgs
+}
+
+// narArgs is one group of arguments.
+type narArgs struct {
+	file narfile.File
+	path string   // --nar, or
+	urls []string // --url
+}
+
+// expand puts the lines of each "@file" in its place.
+func expand(args []string) ([]string, error) {
+	var out []string
+	for _, a := range args {
+		name, ok := strings.CutPrefix(a, "@")
+		if !ok {
+			out = append(out, a)
+			continue
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("argument file: %w", err)
+		}
+		text, err := io.ReadAll(io.LimitReader(f, maxArgsSize+1))
+		f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("argument file: %w", err)
+		}
+		if len(text) > maxArgsSize {
+			return nil, fmt.Errorf("argument file %s: over %d bytes", name, maxArgsSize)
+		}
+		text = bytes.TrimSuffix(text, []byte("\n"))
+		if len(text) > 0 {
+			out = append(out, strings.Split(string(text), "\n")...)
+		}
+	}
+	return out, nil
+}
+
+// flagSet is the state of parse: which flags were seen, and where.
+type flagSet struct {
+	c    config
+	seen map[string]bool // of the layer, or of the current group
+	top  map[string]bool
+}
+
+// parse reads the arguments. All but --url may be given once, in a group or for the layer.
+func parse(args []string) (*config, error) {
+	s := flagSet{top: map[string]bool{}}
+	for _, a := range args {
+		if a == "--help" || a == "-h" {
+			return &config{help: true}, nil
+		}
+		name, value, hasValue := strings.Cut(a, "=")
+		if !strings.HasPrefix(name, "--") {
+			return nil, usagef("argument %q: want --name=value", a)
+		}
+		if name == "--allow-whiteout-names" && !hasValue {
+			value, hasValue = "true", true
+		}
+		if !hasValue {
+			return nil, usagef("argument %s: it needs a value: %s=…", a, name)
+		}
+		if err := s.set(name, value); err != nil {
+			if len(s.c.nars) > 0 && name != "--store-path" {
+				err = fmt.Errorf("%s: %w", s.c.nars[len(s.c.nars)-1].file.StorePath, err)
+			}
+			return nil, usageError{err}
+		}
+	}
+	if err := s.checkGroup(); err != nil {
+		return nil, usageError{err}
+	}
+	c := &s.c
+	switch {
+	case c.output == "":
+		return nil, usagef("--output is missing")
+	case c.digestFile == "":
+		return nil, usagef("--digest-file is missing")
+	case filepath.Clean(c.output) == filepath.Clean(c.digestFile):
+		return nil, usagef("--output and --digest-file name the same file %s", c.output)
+	case len(c.nars) == 0:
+		return nil, usagef("no --store-path: a layer needs at least one")
+	}
+	return c, nil
+}
+
+// set takes one flag.
+func (s *flagSet) set(name, value string) error {
+	if name == "--store-path" {
+		if err := s.checkGroup(); err != nil {
+			return err
+		}
+		p, err := store.ParsePath(value)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		s.seen = map[string]bool{}
+		s.c.nars = append(s.c.nars, narArgs{file: narfile.File{StorePath: p, FileSize: -1}})
+		return nil
+	}
+	if known, err := s.setLayer(name, value); known || err != nil {
+		if err == nil && s.top[name] {
+			err = fmt.Errorf("%s: given twice", name)
+		}
+		s.top[name] = true
+		return err
+	}
+	if len(s.c.nars) == 0 {
+		return fmt.Errorf("argument %s: unknown, or its --store-path is missing before it", name)
+	}
+	if s.seen[name] && name != "--url" {
+		return fmt.Errorf("%s: given twice", name)
+	}
+	s.seen[name] = true
+	n := &s.c.nars[len(s.c.nars)-1]
+	var err error
+	switch name {
+	case "--nar-hash":
+		n.file.NarHash, err = store.ParseHash(value)
+	case "--nar-size":
+		n.file.NarSize, err = parseSize(value)
+	case "--nar-compression":
+		n.file.Compression = value
+		err = narfile.CheckCompression(value)
+	case "--file-hash":
+		n.file.FileHash, err = store.ParseHash(value)
+	case "--file-size":
+		n.file.FileSize, err = parseSize(value)
+	case "--nar":
+		n.path = value
+	case "--url":
+		n.urls = append(n.urls, value)
+	default:
+		return fmt.Errorf("argument %s: unknown", name)
+	}
+	if err == nil && value == "" {
+		err = fmt.Errorf("its value is empty")
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// setLayer takes a flag that is the layer's.
+func (s *flagSet) setLayer(name, value string) (known bool, err error) {
+	switch name {
+	case "--output":
+		s.c.output = value
+	case "--digest-file":
+		s.c.digestFile = value
+	case "--compression":
+		s.c.options.Compression = value
+		if !slices.Contains(layer.Compressions(), value) {
+			err = fmt.Errorf("%s: %q: want one of %s", name, value, strings.Join(layer.Compressions(), ", "))
+		}
+	case "--level":
+		s.c.options.Level = value
+		if !slices.Contains(layer.Levels(), value) {
+			err = fmt.Errorf("%s: %q: want one of %s", name, value, strings.Join(layer.Levels(), ", "))
+		}
+	case "--allow-whiteout-names":
+		if s.c.options.AllowWhiteoutNames, err = strconv.ParseBool(value); err != nil {
+			err = fmt.Errorf("%s: %q: want true or false", name, value)
+		}
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+// checkGroup says what the last group lacks.
+func (s *flagSet) checkGroup() error {
+	if len(s.c.nars) == 0 {
+		return nil
+	}
+	n := s.c.nars[len(s.c.nars)-1]
+	var fault string
+	switch {
+	case !s.seen["--nar-hash"]:
+		fault = "--nar-hash is missing"
+	case !s.seen["--nar-size"]:
+		fault = "--nar-size is missing"
+	case !s.seen["--nar-compression"]:
+		fault = "--nar-compression is missing"
+	case n.path == "" && len(n.urls) == 0:
+		fault = "neither --nar nor --url is given"
+	case n.path != "" && len(n.urls) > 0:
+		fault = "--nar and --url are both given"
+	case len(n.urls) > 0 && !s.seen["--file-hash"]:
+		fault = "--url needs --file-hash, so that what it gives is pinned"
+	default:
+		return nil
+	}
+	return fmt.Errorf("%s: %s", n.file.StorePath, fault)
+}
+
+func parseSize(s string) (int64, error) {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%q: want a number of bytes", s)
+	}
+	return n, nil
+}

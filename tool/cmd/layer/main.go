@@ -1,0 +1,29 @@
+// Command layer is the action binary behind store_layer: it turns the NARs of
+// store paths into one layer blob and its digest file, in one pass.
+//
+// It is a binary of its own with few dependencies, because Bazel runs every
+// layer's action again whenever its bytes change: what reads locks, plans or
+// talks to registries stays out (TestDependencies says what may be in). All that it
+// knows of layers is in package layer; here are the arguments, the inputs (files
+// or URLs, read as they stream) and the outputs (whole or not at all).
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		s := <-signals
+		signal.Stop(signals) // A second one ends the process at once.
+		cancel(fmt.Errorf("stopped by signal: %v", s))
+	}()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/rules-strata/rules_strata/tool/layer"
+)
+
+// Exit codes.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// run is the whole program: it returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	switch err := build(ctx, args, stdout); {
+	case err == nil:
+		return exitOK
+	case errors.As(err, new(usageError)):
+		fmt.Fprintf(stderr, "layer: error: %v\nlayer: hint: layer --help lists the arguments\n", err)
+		return exitUsage
+	default:
+		fmt.Fprintf(stderr, "layer: error: %v\n", err)
+		return exitFailure
+	}
+}
+
+func build(ctx context.Context, args []string, stdout io.Writer) error {
+	args, err := expand(args)
+	if err != nil {
+		return err
+	}
+	c, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if c.help {
+		_, err := io.WriteString(stdout, help)
+		return err
+	}
+
+	blob, err := createOutput(c.output)
+	if err != nil {
+		return err
+	}
+	defer blob.discard()
+	nars := make([]layer.NAR, len(c.nars))
+	open := opener()
+	for i, n := range c.nars {
+		nars[i] = layer.NAR{File: n.file, Open: n.source(open)}
+	}
+	result, err := layer.Write(ctx, blob, nars, c.options)
+	if err != nil {
+		return err
+	}
+	text, err := result.Marshal()
+	if err != nil {
+		return err
+	}
+	digests, err := createOutput(c.digestFile)
+	if err != nil {
+		return err
+	}
+	defer digests.discard()
+	if _, err := digests.Write(text); err != nil {
+		return err
+	}
+	return commit(blob, digests)
+}
