@@ -80,7 +80,7 @@ func Build(s Settings, layers []*digestfile.File) (*Image, error) {
 
 func checkLayers(layers []*digestfile.File) error {
 	if len(layers) == 0 {
-		return errors.New("the image has no layers")
+		return errors.New("the image has no layers: name at least one digest file")
 	}
 	if len(layers) > MaxLayers {
 		return fmt.Errorf("the image has %d layers, but docker's graph drivers (overlay2, vfs) refuse more than %d: put more store paths into one layer", len(layers), MaxLayers)

@@ -231,12 +231,13 @@ func (s *Settings) config() (ocispec.Platform, ocispec.ImageConfig, time.Time, e
 		created = DefaultCreated
 	}
 	at, err := time.Parse(time.RFC3339, created)
-	if err != nil {
+	at = at.UTC()
+	if err != nil || at.Year() < 0 || at.Year() > 9999 {
 		fault("created", created, errors.New("want a time as RFC 3339 has it, such as "+DefaultCreated))
 	}
 	// Several faults come out of maps: sort them, so that the message is the same each time.
 	slices.SortStableFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return platform, c, at.UTC(), joinFaults(faults)
+	return platform, c, at, joinFaults(faults)
 }
 
 // faultList is several errors of equal rank, one a line.
