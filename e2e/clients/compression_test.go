@@ -9,9 +9,10 @@ import (
 )
 
 // TestCompression runs a small image with its layers in each compression under
-// each client that takes that compression. The program prints what the image's
-// settings (environment, working directory, user, entrypoint and command) came
-// to in the process, and that a user who isn't root can read the store.
+// each client that takes that compression (buildah unpacks it). The program
+// prints what the image's settings (environment, working directory, user,
+// entrypoint and command) came to in the process, and that a user who isn't root
+// can read the store.
 func TestCompression(t *testing.T) {
 	mediaTypes := map[string]string{
 		"gzip": ocispec.MediaTypeImageLayerGzip,
@@ -41,7 +42,10 @@ func TestCompression(t *testing.T) {
 				if copied := skopeoCopy(t, from, img.tag()); copied.digest != img.digest {
 					t.Errorf("copied %s, want %s", copied.digest, img.digest)
 				}
-				// Skopeo decompresses and checks diff IDs when it makes a docker archive.
+				if compression == "zstd" {
+					return // from which it makes no docker archive
+				}
+				// Whose layers are uncompressed: skopeo checks diff IDs.
 				run(t, "skopeo", "copy", from, "docker-archive:"+scratch(t)+"/docker.tar:probe:dev")
 			})
 			t.Run("podman", func(t *testing.T) {
@@ -55,9 +59,7 @@ func TestCompression(t *testing.T) {
 				b := append(client{"buildah"}, storage...)
 				container := b.run(t, "from", "oci-archive:"+img.archive)
 				defer b.run(t, "rm", container)
-				// `buildah run` has no entrypoint: the command is given whole.
-				command := append(append([]string{}, img.config.Config.Entrypoint...), img.config.Config.Cmd...)
-				judgeOutput(t, b.run(t, append([]string{"run", "--isolation=chroot", container, "--"}, command...)...))
+				judgeTree(t, treeOf(t, probePaths...), b.run(t, "mount", container), true)
 			})
 			t.Run("containerd", func(t *testing.T) {
 				ctr, snapshotter := containerd(t)

@@ -2,19 +2,27 @@ package clients_test
 
 import (
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/rules-strata/rules_strata/tool/validate"
 )
 
 // TestCopy asks skopeo and crane what the archive and the layout are, and has
 // skopeo move them through each of its forms.
 func TestCopy(t *testing.T) {
 	img := web(t)
+	t.Run("oracle", func(t *testing.T) {
+		judgeByOracle(t, img.archive)
+		judgeByOracle(t, img.layout)
+	})
 	t.Run("skopeo_inspect", func(t *testing.T) {
 		need(t, "skopeo")
 		for _, from := range []string{"docker-archive:" + img.archive, "oci-archive:" + img.archive, "oci:" + img.ociLayout()} {
@@ -71,6 +79,42 @@ func TestCopy(t *testing.T) {
 			}
 		}
 	})
+	t.Run("plain_user", func(t *testing.T) {
+		// Skopeo unpacks an oci-archive, and umoci a layer, as whoever runs it: an
+		// archive whose folders have no entries of their own, or entries that
+		// can't be written below, is of no use to a user who isn't root.
+		needIsolation(t)
+		need(t, "skopeo", "umoci")
+		const nobody = 65534
+		dir := scratch(t)
+		archive := filepath.Join(dir, "image.tar")
+		if err := os.Link(img.archive, archive); err != nil {
+			if err := os.WriteFile(archive, []byte(readFile(t, img.archive)), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chown(dir, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []client{
+			{"skopeo", "--insecure-policy", "copy", "oci-archive:" + archive, "oci:" + dir + "/copy:dev"},
+			{"skopeo", "--insecure-policy", "copy", "docker-archive:" + archive, "dir:" + dir + "/dir"},
+			{"umoci", "unpack", "--rootless", "--image", dir + "/copy:dev", dir + "/bundle"},
+		} {
+			cmd := c.command(t)
+			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+			cmd.Env = append(os.Environ(), "HOME="+dir, "TMPDIR="+dir)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%q as a plain user: %v\n%s", c, err, out)
+			}
+		}
+		want := maps.Clone(webTree(t))
+		for path, e := range want {
+			e.uid, e.gid = nobody, nobody // who may give files to nobody else
+			want[path] = e
+		}
+		judgeTree(t, want, dir+"/bundle/rootfs", true)
+	})
 	t.Run("crane_validate", func(t *testing.T) {
 		need(t, "crane")
 		run(t, "crane", "validate", "--tarball", img.archive)
@@ -87,16 +131,30 @@ func readFile(t *testing.T, file string) string {
 	return string(b)
 }
 
-// skopeoCopy copies an image to a new OCI layout, which skopeo checks by every
-// digest and diff ID, and reads it.
+// judgeByOracle has strata's own oracle look for faults in an archive or layout,
+// ours or what a client made of it.
+func judgeByOracle(t *testing.T, path string) {
+	t.Helper()
+	report, err := validate.Image(t.Context(), path)
+	if err == nil {
+		err = report.Err()
+	}
+	if err != nil {
+		t.Errorf("%s: %v", path, err)
+	}
+}
+
+// skopeoCopy copies an image to a new OCI layout as it is (skopeo would compress
+// what isn't), checking the digests, and reads the layout.
 func skopeoCopy(t *testing.T, from, tag string) *image {
 	t.Helper()
 	dir := filepath.Join(scratch(t), "layout")
-	run(t, "skopeo", "copy", from, "oci:"+dir+":"+tag)
+	run(t, "skopeo", "copy", "--preserve-digests", from, "oci:"+dir+":"+tag)
 	copied := &image{layout: dir}
 	if err := copied.readLayout(); err != nil {
 		t.Fatal(err)
 	}
+	judgeByOracle(t, dir)
 	return copied
 }
 

@@ -28,6 +28,13 @@ const (
 	bashPath = "/nix/store/xznc9l6ppin9j93x7xsvaba3qkn46hwr-bash-5.2.15"
 )
 
+// probePaths is the closure of bashPath.
+var probePaths = []string{
+	"/nix/store/fkrb1qrhrnbscg7h6adzd8zp536bkfgb-glibc-2.36-9",
+	"/nix/store/qf1h8dvj1rkrczcmckiksaf5krvv2v2a-ncurses-6.4",
+	bashPath,
+}
+
 // image is an image under test, in the two forms that it comes in, and what
 // this file's own, plain reading of it says.
 type image struct {
@@ -58,8 +65,15 @@ func web(t *testing.T) *image {
 		archive, layout, want := given("STRATA_IMAGE_ARCHIVE"), given("STRATA_IMAGE_LAYOUT"), given("STRATA_IMAGE_DIGEST")
 		if archive == "" {
 			archive = filepath.Join(dir, "image.tar")
-			if err := strata("build", "--lock", filepath.Join(root, "examples/web/strata.lock.json"), "--root", "web",
-				"--tag", "web:dev", "-o", archive, "--cmd", webPath+"/start", "--port", "18080/tcp"); err != nil {
+			layout = filepath.Join(dir, "layout")
+			build := []string{
+				"build", "--lock", filepath.Join(root, "examples/web/strata.lock.json"), "--root", "web", "--tag", "web:dev",
+				"--cmd", webPath + "/start", "--port", "18080/tcp", "--user", "65534:65534",
+			}
+			if err := strata(append(build, "-o", archive)...); err != nil {
+				return nil, err
+			}
+			if err := strata(append(build, "-o", layout, "--format", "layout")...); err != nil {
 				return nil, err
 			}
 		}
@@ -82,7 +96,7 @@ var compressions = []string{"gzip", "zstd", "none"}
 // it prints.
 func probe(t *testing.T, compression string) *image {
 	t.Helper()
-	return built(t, "probe-"+compression, func(dir string) (*image, error) {
+	i := built(t, "probe-"+compression, func(dir string) (*image, error) {
 		cache, err := filepath.Abs(filepath.Join(root, "testdata/web/cache"))
 		if err != nil {
 			return nil, err
@@ -93,13 +107,15 @@ func probe(t *testing.T, compression string) *image {
 		}
 		archive := filepath.Join(dir, "probe.tar")
 		if err := strata("build", "--lock", lock, "--root", "probe", "--tag", "probe:"+compression, "-o", archive, "--compression", compression,
-			"--entrypoint", bashPath+"/bin/bash", "--entrypoint", "-c", "--entrypoint", probeScript, "--entrypoint", "probe",
-			"--cmd", "one", "--cmd", "two words", "--env", "GREETING=good day", "--user", "1234:5678", "--workdir", "/nix/store",
-			"--label", "org.example.label=a label"); err != nil {
+			"--entrypoint="+bashPath+"/bin/bash", "--entrypoint=-c", "--entrypoint="+probeScript, "--entrypoint=probe",
+			"--cmd=one", "--cmd=two words", "--env=GREETING=good day", "--user=1234:5678", "--workdir=/nix/store",
+			"--label=org.example.label=a label"); err != nil {
 			return nil, err
 		}
 		return readImage(dir, archive, "")
 	})
+	judgeByOracle(t, i.archive)
+	return i
 }
 
 const (

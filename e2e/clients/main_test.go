@@ -48,6 +48,10 @@ func runOutermost(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "strata-clients-")
 	if err == nil {
 		workDir = dir
+		// A client that runs as a plain user passes through it.
+		err = os.Chmod(dir, 0o711)
+	}
+	if err == nil {
 		err = setEnvironment()
 	}
 	if err == nil {
@@ -99,6 +103,7 @@ func setEnvironment() error {
 		os.Unsetenv(name)
 	}
 	os.Setenv("LC_ALL", "C.UTF-8")
+	os.Setenv("TMPDIR", workDir)
 	os.Setenv("PODMAN_IGNORE_CGROUPSV1_WARNING", "1")
 	os.Setenv(homeBeforeEnv, os.Getenv("HOME"))
 	return os.Setenv("HOME", home)

@@ -48,7 +48,7 @@ func TestRun(t *testing.T) {
 		pid := number(t, state("Pid"))
 		judgeServer(t, pid)
 		// What docker unpacked, as the program sees it.
-		judgeTree(t, "/proc/"+strconv.Itoa(pid)+"/root", false)
+		judgeTree(t, webTree(t), "/proc/"+strconv.Itoa(pid)+"/root", false)
 		d.run(t, "stop", "--time=20", id)
 		if code := state("ExitCode"); code != "0" {
 			t.Errorf("stopped: exit code %s, want 0", code)
@@ -190,11 +190,7 @@ func judgePage(t *testing.T, name string, args ...string) {
 
 func judgeIndex(t *testing.T, page []byte) {
 	t.Helper()
-	want, err := truth()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, want := hash(page), want[webIndex].sha256; got != want {
+	if got, want := hash(page), webTree(t)[webIndex].sha256; got != want {
 		t.Errorf("the server's page is %q (SHA-256 %s), want that of %s, %s", page, got, webIndex, want)
 	}
 }

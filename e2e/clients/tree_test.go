@@ -41,8 +41,8 @@ type tree map[string]entry
 // separated by tabs; what is not printable ASCII is written \xNN, nothing as "-".
 const truthFile = root + "/testdata/web/truth/100/repaired-nar-order/layers.list.zst"
 
-// truth is the tree that the web image must unpack to: what the list says of
-// /nix. (What it has outside is the old writer's customisation layer.)
+// truth is what the list says of /nix. (What it has outside is the old writer's
+// customisation layer.)
 var truth = sync.OnceValues(func() (tree, error) {
 	f, err := os.Open(truthFile)
 	if err != nil {
@@ -72,8 +72,40 @@ var truth = sync.OnceValues(func() (tree, error) {
 		}
 		want[name] = e
 	}
+	if len(want) < 4000 {
+		return nil, fmt.Errorf("%s lists only %d entries", truthFile, len(want))
+	}
 	return want, lines.Err()
 })
+
+// webTree is the tree that the web image must unpack to.
+func webTree(t *testing.T) tree {
+	t.Helper()
+	want, err := truth()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return want
+}
+
+// treeOf is the tree of an image that has just these store paths.
+func treeOf(t *testing.T, storePaths ...string) tree {
+	t.Helper()
+	all := webTree(t)
+	want := tree{"/nix": all["/nix"], "/nix/store": all["/nix/store"]}
+	for _, p := range storePaths {
+		n := len(want)
+		for name, e := range all {
+			if name == p || strings.HasPrefix(name, p+"/") {
+				want[name] = e
+			}
+		}
+		if len(want) == n {
+			t.Fatalf("%s has no entry of %s", truthFile, p)
+		}
+	}
+	return want
+}
 
 func parseEntry(line string) (name string, e entry, err error) {
 	f := strings.Split(line, "\t")
@@ -184,17 +216,10 @@ func hash(b []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// judgeTree compares what a client unpacked into top with the truth, entry for
-// entry. Whole tells that the image's /nix must be all there is in top.
-func judgeTree(t *testing.T, top string, whole bool) {
+// judgeTree compares what a client unpacked into top with what it should have,
+// entry for entry. Whole tells that /nix must be all there is in top.
+func judgeTree(t *testing.T, want tree, top string, whole bool) {
 	t.Helper()
-	want, err := truth()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(want) < 4000 {
-		t.Fatalf("%s lists only %d entries", truthFile, len(want))
-	}
 	if whole {
 		names, err := os.ReadDir(top)
 		if err != nil {
