@@ -39,24 +39,22 @@ func TestRealImage_Witnesses(t *testing.T) {
 			for _, path := range []string{archive, links, copies} {
 				checkOracle(t, path, img, len(layers))
 			}
-			if compression == "zstd" {
-				return // go-containerregistry's validate decompresses gzip only.
+			if compression != "gzip" {
+				return // go-containerregistry's validate reads no other layers.
 			}
-			for _, dir := range []string{links, copies} {
-				index, err := layout.ImageIndexFromPath(dir)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := ggcr.Index(index); err != nil {
-					t.Errorf("%s: %v", dir, err)
-				}
-				got, err := index.Image(v1.Hash{Algorithm: "sha256", Hex: img.Descriptor.Digest.Encoded()})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if manifest, err := got.RawManifest(); err != nil || string(manifest) != string(img.Manifest) {
-					t.Errorf("%s: manifest %s (%v)", dir, manifest, err)
-				}
+			index, err := layout.ImageIndexFromPath(copies) // It refuses blobs that are links.
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := ggcr.Index(index); err != nil {
+				t.Error(err)
+			}
+			inLayout, err := index.Image(v1.Hash{Algorithm: "sha256", Hex: img.Descriptor.Digest.Encoded()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if manifest, err := inLayout.RawManifest(); err != nil || string(manifest) != string(img.Manifest) {
+				t.Errorf("manifest %s (%v)", manifest, err)
 			}
 			for _, tag := range tags {
 				ref, err := name.NewTag(tag)
