@@ -1,0 +1,366 @@
+package lock
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/rules-strata/rules_strata/tool/narinfo"
+	"github.com/rules-strata/rules_strata/tool/project"
+	"github.com/rules-strata/rules_strata/tool/store"
+)
+
+// small is a lock of three paths, a root of two and a root of one, with one layer that two paths share.
+const small = `{
+  "version": 1,
+  "roots": {
+    "app": {
+      "aarch64-linux": "/nix/store/11111111111111111111111111111111-lib",
+      "x86_64-linux": "/nix/store/00000000000000000000000000000000-app"
+    },
+    "other": {
+      "x86_64-linux": "/nix/store/22222222222222222222222222222222-other"
+    }
+  },
+  "paths": {
+    "/nix/store/00000000000000000000000000000000-app": {
+      "url": "file:nar/app.nar.xz",
+      "compression": "xz",
+      "file_hash": "sha256:1111111111111111111111111111111111111111111111111111111111111111",
+      "file_size": 10,
+      "nar_hash": "sha256:2222222222222222222222222222222222222222222222222222222222222222",
+      "nar_size": 20,
+      "references": [
+        "00000000000000000000000000000000-app",
+        "11111111111111111111111111111111-lib"
+      ],
+      "signed_by": "key-1"
+    },
+    "/nix/store/11111111111111111111111111111111-lib": {
+      "url": "https://cache.example.org/nar/lib.nar",
+      "compression": "none",
+      "file_hash": "sha256:3333333333333333333333333333333333333333333333333333333333333333",
+      "file_size": 30,
+      "nar_hash": "sha256:3333333333333333333333333333333333333333333333333333333333333333",
+      "nar_size": 30,
+      "references": [],
+      "allowed_unsigned_by": "https://cache.example.org"
+    },
+    "/nix/store/22222222222222222222222222222222-other": {
+      "url": "file:///cache/other.nar.zst",
+      "compression": "zstd",
+      "file_hash": "sha256:4444444444444444444444444444444444444444444444444444444444444444",
+      "file_size": 4611686018427387904,
+      "nar_hash": "sha256:5555555555555555555555555555555555555555555555555555555555555555",
+      "nar_size": 9223372036854775807,
+      "references": [],
+      "signed_by": "key-2"
+    }
+  },
+  "plan": {
+    "strategy": "largest-first",
+    "max_layers": 2,
+    "layers": {
+      "11111111111111111111111111111111-lib": [
+        "11111111111111111111111111111111-lib"
+      ],
+      "22222222222222222222222222222222-other": [
+        "22222222222222222222222222222222-other"
+      ],
+      "app-and-1-more-01234567": [
+        "00000000000000000000000000000000-app",
+        "11111111111111111111111111111111-lib"
+      ]
+    },
+    "images": {
+      "app": {
+        "aarch64-linux": [
+          "11111111111111111111111111111111-lib"
+        ],
+        "x86_64-linux": [
+          "app-and-1-more-01234567"
+        ]
+      },
+      "other": {
+        "x86_64-linux": [
+          "22222222222222222222222222222222-other"
+        ]
+      }
+    }
+  }
+}
+`
+
+func TestParse_RoundTrip(t *testing.T) {
+	l, err := Parse([]byte(small))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := mustMarshal(t, l); string(got) != small {
+		t.Errorf("got:\n%s", got)
+	}
+	app := l.Paths["/nix/store/00000000000000000000000000000000-app"]
+	want := []store.Path{"/nix/store/00000000000000000000000000000000-app", "/nix/store/11111111111111111111111111111111-lib"}
+	if !slices.Equal(app.References, want) || app.NarSize != 20 || app.SignedBy != "key-1" || l.StoreDir() != "/nix/store" {
+		t.Errorf("app: %+v", app)
+	}
+	if got := l.Closure(want[0]); !slices.Equal(got, want) {
+		t.Errorf("closure %v, want %v", got, want)
+	}
+}
+
+// A lock that somebody damaged or edited is an error that says where.
+func TestParse_Refuses(t *testing.T) {
+	const (
+		app   = "/nix/store/00000000000000000000000000000000-app"
+		lib   = "11111111111111111111111111111111-lib"
+		other = "22222222222222222222222222222222-other"
+	)
+	if i := strings.Index(small, `"url": "file:nar/app.nar.xz"`); strings.Count(small[:i], "\n")+1 != 14 {
+		t.Fatal("the lines below are wrong")
+	}
+	for _, tc := range []struct{ name, old, new, want string }{
+		{"cut", `"plan": {`, "\x00", "line 47, column 3: invalid character"},
+		{"other version", `"version": 1`, `"version": 2, "new": {}`, "line 2, column 14: version: this strata reads locks of version 1, found 2; use the release that wrote it"},
+		{"no version", `"version": 1,`, ``, "line 1, column 1: version is missing"},
+		{"unknown field", `"compression": "xz"`, `"compression": "xz", "x": 1`, `line 15, column 33: paths["` + app + `"].x: unknown field; known are url, compression`},
+		{"no nar_hash", `"nar_hash": "sha256:2222222222222222222222222222222222222222222222222222222222222222",`, ``, `line 13, column 56: paths["` + app + `"]: nar_hash is missing`},
+		{"short hash", "sha256:22222222", "sha256:2222222", `line 18, column 19: paths["` + app + `"].nar_hash: hash "sha256:22`},
+		{"hash in another form", `sha256:2222222222222222222222222222222222222222222222222222222222222222`, "sha256-IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI=", "nar_hash: want sha256:2222222222222222222222222222222222222222222222222222222222222222, found sha256-Ii"},
+		{"zero hash", strings.Repeat("2", 64), strings.Repeat("0", 64), "nar_hash: the hash is not set"},
+		{"size of zero", `"nar_size": 20`, `"nar_size": 0`, "nar_size: want a number of bytes above 0, found 0"},
+		{"negative size", `"file_size": 10`, `"file_size": -1`, "file_size: want a number of bytes above 0, found -1"},
+		{"unknown compression", `"xz"`, `"rot13"`, "line 15, column 22: paths["},
+		{"URL with a password", "https://cache.example.org/nar/lib.nar", "https://me:pw@cache.example.org/nar/lib.nar", "url: https://***@cache.example.org/nar/lib.nar: a lock holds no credentials"},
+		{"URL of no known scheme", "file:nar/app.nar.xz", "nar/app.nar.xz", "url: \"nar/app.nar.xz\": want a URL"},
+		{"no store path", `"` + app + `": {`, `"/nix/store/app": {`, `paths["/nix/store/app"]: store path "/nix/store/app"`},
+		{"two stores", `"` + app + `": {`, `"/gnu/store/00000000000000000000000000000000-app": {`, "want paths of one store directory, found /gnu/store and /nix/store"},
+		{"path twice", "/nix/store/" + other + `": {`, app + `": {`, `"` + app + `" is there twice`},
+		{"reference that isn't there", `"` + lib + "\"\n      ],\n      \"signed_by\"", `"33333333333333333333333333333333-gone"` + "\n      ],\n      \"signed_by\"", `line 13, column 56: paths["` + app + `"]: references: 33333333333333333333333333333333-gone is not among the lock's paths`},
+		{"reference as a whole path", `"00000000000000000000000000000000-app",`, `"` + app + `",`, "line 21, column 9: paths[\"" + app + "\"].references[0]: store path"},
+		{"references out of order", `"00000000000000000000000000000000-app",
+        "` + lib + `"
+      ],
+      "signed_by"`, `"` + lib + `", "00000000000000000000000000000000-app"], "signed_by"`, "references[1]: want base names in ascending order, each once; found 00000000000000000000000000000000-app after " + lib},
+		{"reference twice", `"00000000000000000000000000000000-app",`, `"` + lib + `",`, "references[1]: want base names in ascending order, each once"},
+		{"cycle", `"references": [],` + "\n      \"allowed", `"references": ["00000000000000000000000000000000-app"],` + "\n      \"allowed", "refer to each other in a circle, which no store holds: " + app + " → /nix/store/" + lib + " → " + app},
+		{"nobody vouches", ",\n      \"signed_by\": \"key-1\"", "", `paths["` + app + `"]: want one of signed_by and allowed_unsigned_by`},
+		{"signed and unsigned", `"signed_by": "key-1"`, `"signed_by": "key-1", "allowed_unsigned_by": "x"`, "want one of signed_by and allowed_unsigned_by"},
+		{"signed by nobody", `"signed_by": "key-1"`, `"signed_by": ""`, "signed_by: want no empty string"},
+		{"root that isn't there", `"x86_64-linux": "` + app, `"x86_64-linux": "/nix/store/33333333333333333333333333333333-gone`, "line 6, column 23: roots.app[\"x86_64-linux\"]: /nix/store/33333333333333333333333333333333-gone is not among the lock's paths"},
+		{"unknown system", `"aarch64-linux": "`, `"arm64": "`, `roots.app.arm64: system "arm64": no container platform`},
+		{"root without a system", "{\n      \"x86_64-linux\": \"/nix/store/" + other + "\"\n    }", "{}", "roots.other: the root has no store path"},
+		{"bad root name", "\"other\": {\n      \"x86_64-linux\": \"/", "\"o/r\": {\n      \"x86_64-linux\": \"/", `root name "o/r"`},
+		{"path that no root needs", ",\n    \"other\": {\n      \"x86_64-linux\": \"/nix/store/" + other + "\"\n    }", "", `line 33, column 58: paths["/nix/store/` + other + `"]: no root needs this path; lock anew`},
+		{"no limit", `"max_layers": 2`, `"max_layers": 0`, "plan.max_layers: want 1 to 125, found 0"},
+		{"layer that isn't there", "[\n          \"app-and-1-more-01234567\"", `["app"`, `plan.images.app["x86_64-linux"][0]: there is no layer "app" in plan.layers`},
+		{"layer of an unknown path", `"app-and-1-more-01234567": [`, `"app-and-1-more-01234567": ["00000000000000000000000000000000-aaa",`, `plan.layers["app-and-1-more-01234567"]: 00000000000000000000000000000000-aaa is not among the lock's paths`},
+		{"layer of nothing", `"app-and-1-more-01234567": [`, `"empty": [], "app-and-1-more-01234567": [`, "plan.layers.empty: want at least one store path"},
+		{"bad layer name", `"app-and-1-more-01234567": [`, `"a/b": [`, `plan.layers["a/b"]: layer name "a/b": illegal character '/'`},
+		{"layer that no image has", `"layers": {`, `"layers": {"x": ["` + lib + `"],`, "line 50, column 21: plan.layers.x: no image has this layer; lock anew"},
+		{"path in two layers", "\"app-and-1-more-01234567\"\n", "\"app-and-1-more-01234567\", \"" + lib + "\"\n", "is in two layers of the image: app-and-1-more-01234567 and " + lib},
+		{"path in no layer", "01234567\": [\n        \"00000000000000000000000000000000-app\",", "01234567\": [", "plan.images.app[\"x86_64-linux\"]: " + app + " is in no layer of the image"},
+		{"path of another image", "\"app-and-1-more-01234567\"\n", "\"app-and-1-more-01234567\", \"" + other + "\"\n", "/nix/store/" + other + " is in the layer " + other + ", but not in the closure of " + app},
+		{"more layers than the limit", `"max_layers": 2`, `"max_layers": 1`, ""},
+		{"image of no root", `"images": {`, `"images": {"x": {},`, "plan.images.x: there is no such root"},
+		{"image of no system", "\"other\": {\n        \"x86_64-linux\"", "\"other\": {\n        \"i686-linux\"", "plan.images.other[\"i686-linux\"]: the root has no store path for this system"},
+		{"root without an image", "\"aarch64-linux\": [\n          \"" + lib + "\"\n        ],", "", "plan.images: the root app on aarch64-linux has no layers"},
+		{"no plan", `"plan": {`, `"plam": {`, "plam: unknown field"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if strings.Count(small, tc.old) == 0 {
+				t.Fatal("the case changes nothing")
+			}
+			_, err := Parse([]byte(strings.Replace(small, tc.old, tc.new, 1)))
+			if tc.want == "" {
+				if err != nil {
+					t.Errorf("error %v; the lock is right", err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %v, want one with %q", err, tc.want)
+			}
+		})
+	}
+}
+
+// A real lock, cut or with a byte that is no character, is refused wherever that is.
+func TestParse_DamagedBytes(t *testing.T) {
+	golden, err := os.ReadFile("../../examples/web/strata.lock.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 0; n < len(golden); n += 997 {
+		if _, err := Parse(golden[:n]); err == nil {
+			t.Errorf("cut at byte %d, it is taken", n)
+		}
+		damaged := slices.Clone(golden)
+		damaged[n] ^= 0x80 // no character of ours
+		if _, err := Parse(damaged); err == nil {
+			t.Errorf("with another byte at %d, it is taken", n)
+		}
+	}
+}
+
+func TestRead(t *testing.T) {
+	file := filepath.Join(t.TempDir(), DefaultFile)
+	if _, err := Read(file); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("no such file: error %v", err)
+	}
+	if err := os.WriteFile(file, []byte(small[:100]), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(file); err == nil || !strings.Contains(err.Error(), "lock "+file+": line 5, column ") {
+		t.Errorf("error %v, want one with file and line", err)
+	}
+}
+
+func TestWrite(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, DefaultFile)
+	l, err := Parse([]byte(small))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := Write(file, l); err != nil || !changed {
+		t.Fatalf("changed %v, error %v", changed, err)
+	}
+	before, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := Write(file, l); err != nil || changed {
+		t.Errorf("the same again: changed %v, error %v", changed, err)
+	}
+	if after, err := os.Stat(file); err != nil || !os.SameFile(before, after) {
+		t.Errorf("the file was replaced by the same: %v", err)
+	}
+	// What couldn't be read again isn't written.
+	for _, p := range l.Paths {
+		p.SignedBy, p.AllowedUnsignedBy = "", ""
+	}
+	if _, err := Write(file, l); err == nil || !strings.Contains(err.Error(), "not written") {
+		t.Errorf("error %v", err)
+	}
+	if b, err := os.ReadFile(file); err != nil || string(b) != small {
+		t.Errorf("the lock that was there is gone: %v", err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+// FindCycle finds one exactly where sorting by references can't succeed, and what it finds is one.
+func TestFindCycle(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(0, 12).Draw(t, "n")
+		name := func(i int) store.Path {
+			return store.Path("/nix/store/" + strings.Repeat("0", 32) + "-" + string(rune('a'+i)))
+		}
+		paths := map[store.Path]*Path{}
+		for i := range n {
+			refs := rapid.SliceOfNDistinct(rapid.IntRange(0, n-1), 0, min(n, 3), rapid.ID).Draw(t, "refs")
+			slices.Sort(refs)
+			p := new(Path)
+			for _, r := range refs {
+				p.References = append(p.References, name(r))
+			}
+			paths[name(i)] = p
+		}
+		// Take away, as long as there is one, a path that refers to none but itself and those taken away.
+		left := map[store.Path]bool{}
+		for p := range paths {
+			left[p] = true
+		}
+		for again := true; again; {
+			again = false
+			for p := range left {
+				if !slices.ContainsFunc(paths[p].References, func(r store.Path) bool { return r != p && left[r] }) {
+					delete(left, p)
+					again = true
+				}
+			}
+		}
+		cycle := findCycle(paths)
+		if (cycle != nil) != (len(left) > 0) {
+			t.Fatalf("found %v; in cycles or above them: %v", cycle, left)
+		}
+		for i, p := range cycle {
+			if next := cycle[(i+1)%len(cycle)]; next == p || !slices.Contains(paths[p].References, next) {
+				t.Fatalf("%v: %s doesn't refer to %s", cycle, p, next)
+			}
+		}
+		if again := findCycle(paths); !reflect.DeepEqual(again, cycle) {
+			t.Fatalf("found %v, then %v", cycle, again)
+		}
+	})
+}
+
+// A chain that recursion would fall down from is walked.
+func TestFindCycle_LongChain(t *testing.T) {
+	const n = 200_000
+	paths := make(map[store.Path]*Path, n)
+	name := func(i int) store.Path {
+		return store.Path("/nix/store/" + strings.Repeat("0", 32) + "-" + string(rune(i+0x10000)))
+	}
+	for i := range n {
+		paths[name(i)] = &Path{References: []store.Path{name(i), name((i + 1) % n)}}
+	}
+	if cycle := findCycle(paths); len(cycle) != n {
+		t.Errorf("found a cycle of %d, want %d", len(cycle), n)
+	}
+}
+
+// What Parse takes, it takes again in the form that Marshal gives it, and that form stays.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(small))
+	f.Add([]byte(strings.ReplaceAll(strings.ReplaceAll(small, "\n", ""), "  ", "")))
+	f.Add([]byte(strings.ReplaceAll(small, "/nix/store", "/gnu/store")))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l, err := Parse(b)
+		if err != nil {
+			return
+		}
+		text := mustMarshal(t, l)
+		again, err := Parse(text)
+		if err != nil {
+			t.Fatalf("%v:\n%s", err, text)
+		}
+		if !reflect.DeepEqual(l, again) || !bytes.Equal(mustMarshal(t, again), text) {
+			t.Fatalf("another lock comes back:\n%s", text)
+		}
+	})
+}
+
+// A cache's answers are hostile: no narinfo makes a lock that can't be read back, or panics.
+func FuzzCheck(f *testing.F) {
+	good := newTestKey(f, "good-1")
+	o := newObject(f, "app", "app", "lib")
+	text := strings.Join(o.lines, "\n") + "\n"
+	f.Add([]byte(text))
+	f.Add([]byte(text + "Sig: " + good.sign(&o.info) + "\n"))
+	f.Add([]byte("StorePath: " + string(storePath("app")) + "\nURL: a?b\nNarHash: sha256:" + o.info.NarHash.Hex() + "\nNarSize: 1\nCompression: br\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		w, err := newWalk(Options{
+			Project: projectOf(storePath("app"), []narinfo.PublicKey{good.public}, project.Cache{URL: "file:c", AllowUnsigned: true}),
+			Dir:     ".", LockDir: ".",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, wrong := w.check(w.caches[0], storePath("app"), b)
+		if wrong != nil {
+			return
+		}
+		if _, err := parseURL(p.URL); err != nil || !strings.HasPrefix(p.URL, "file:c/") {
+			t.Fatalf("url %q: %v", p.URL, err)
+		}
+	})
+}
