@@ -97,11 +97,19 @@ func (o Options) normalised() (Options, codec, error) {
 	return o, c, nil
 }
 
-// gzipBlockSize is how much of the tar pgzip compresses as one piece. It is
-// part of what the blob's bytes are, and must not change within one format version.
-const gzipBlockSize = 512 << 10
+// gzipBlockSize is how much of the tar pgzip compresses as one piece, each
+// with the end of the one before as its dictionary. It is part of what the
+// blob's bytes are, and must not change within one format version.
+//
+// Measured on 44 MB of programs and libraries (level 6, two workers), the size of
+// the blob hardly depends on it: 16,586,117 bytes at 128 KiB, 16,577,154 at 256 KiB, 16,570,870
+// at 512 KiB, 16,576,782 at 1 MiB, 16,585,719 as one stream; nor does the CPU
+// time (0.44 s each; 0.40 s as one stream). Memory does: 2.5 MB a worker at
+// 256 KiB, 4 MB at 512 KiB, 6.5 MB at 1 MiB. And small blocks let small layers use more than one core.
+const gzipBlockSize = 256 << 10
 
-// gzipMaxWorkers bounds pgzip's memory on big machines.
+// gzipMaxWorkers bounds pgzip's memory on big machines. At some 100 MB/s each
+// they take in what one goroutine can unpack and hash.
 const gzipMaxWorkers = 16
 
 type gzipEncoder struct{ *pgzip.Writer }
@@ -126,7 +134,8 @@ func (e gzipEncoder) abort() { e.Reset(io.Discard) }
 
 // zstdConcurrency is fixed: with 1 the encoder works in the caller's
 // goroutine, with any other number in two of its own, one that looks for
-// matches and one that codes and writes. The bytes are the same for 1, 2 and 8.
+// matches and one that codes and writes. The bytes are the same for 1, 2 and 8
+// (13,687,017 for the tar above; zstd -3: 13,670,053).
 const zstdConcurrency = 2
 
 type zstdEncoder struct{ *zstd.Encoder }

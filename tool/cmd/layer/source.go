@@ -152,4 +152,3 @@ func (e mirrorsError) Error() string {
 }
 
 func (e mirrorsError) Unwrap() []error { return e }
-
