@@ -158,7 +158,8 @@ func TestBuild_Errors(t *testing.T) {
 		{"no layers", Settings{}, nil, "no layers"},
 		{"126 layers", Settings{}, many(126), "126 layers, but docker's graph drivers (overlay2, vfs) refuse more than 125"},
 		{
-			"store path in two layers", Settings{},
+			"store path in two layers",
+			Settings{},
 			[]*digestfile.File{testLayer("one", storePath(1)), testLayer("two", storePath(2), storePath(1))},
 			"/nix/store/00000000000000000000000000000001-path-1 is in two layers: sha256:7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed (layer 1 of the image) and sha256:3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3 (layer 2)",
 		},

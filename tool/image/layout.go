@@ -13,9 +13,8 @@ import (
 type Linking int
 
 const (
-	// Symlink makes a relative symbolic link to the blob's file. skopeo, umoci,
-	// podman and containerd follow it; go-containerregistry (crane) from 0.22 on
-	// refuses it.
+	// Symlink makes a relative symbolic link to the blob's file. skopeo, umoci and
+	// podman follow it; go-containerregistry (crane) from 0.22 on refuses it.
 	Symlink Linking = iota
 	// Copy copies the bytes and checks them on the way.
 	Copy
