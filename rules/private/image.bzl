@@ -13,6 +13,8 @@ IMAGE_TOOLCHAIN_TYPE = Label("//rules/toolchain:image_toolchain_type")
 # Base image included. One more and docker's graph drivers refuse the image: "max depth exceeded".
 MAX_LAYERS = 125
 
+_PATH_MAPPING = {"supports-path-mapping": "1"}
+
 def _image_impl(ctx):
     layers = _layers(ctx)
     config, manifest, descriptor, digest = _manifest(ctx, layers)
@@ -116,6 +118,7 @@ def _manifest(ctx, layers):
         progress_message = "Writing image manifest %{label}",
         inputs = [settings] + [layer.digest_file for layer in layers],
         outputs = [config, manifest, descriptor, digest],
+        requirements = _PATH_MAPPING,
     )
     return config, manifest, descriptor, digest
 
@@ -130,7 +133,11 @@ def _archive(ctx, config, manifest, layers):
         progress_message = "Writing image archive %{label}",
         inputs = _parts(config, manifest, layers),
         outputs = [archive],
-        requirements = {"no-remote-cache": "1"},
+        requirements = _PATH_MAPPING | {
+            # Neither in a remote cache nor in the disk cache (`no-remote-cache` keeps it out of the former only): it is
+            # the layers over again, whose blobs are there already, and put together as fast as it would be read.
+            "no-cache": "1",
+        },
     )
     return archive
 
@@ -145,6 +152,16 @@ def _layout(ctx, config, manifest, layers):
         progress_message = "Writing image layout %{label}",
         inputs = _parts(config, manifest, layers),
         outputs = [layout],
+        # Its blobs are relative links out of the directory to the layers' files, which Bazel allows since 7.1. So it
+        # - runs here, where Bazel then has the blobs: a remote executor's links would lead nowhere;
+        # - is in no cache: that would follow the links, and give back copies (tried: disk cache of Bazel 7.7);
+        # - has no path mapping, which would put it elsewhere than the links were made for.
+        # In a sandbox the links lead to the sandbox's links to the blobs, and to the blobs themselves once Bazel has
+        # moved the directory out. `bazel clean` removes both ends.
+        requirements = {
+            "no-cache": "1",
+            "no-remote-exec": "1",
+        },
     )
     return layout
 
@@ -168,7 +185,7 @@ def _parts_args(ctx, command, config, manifest, layers):
 def _parts(config, manifest, layers):
     return [config, manifest] + [f for layer in layers for f in [layer.digest_file, layer.blob]]
 
-def _run(ctx, args, mnemonic, progress_message, inputs, outputs, requirements = {}):
+def _run(ctx, args, mnemonic, progress_message, inputs, outputs, requirements):
     ctx.actions.run(
         executable = ctx.toolchains[IMAGE_TOOLCHAIN_TYPE].tool,
         arguments = [args],
@@ -176,7 +193,7 @@ def _run(ctx, args, mnemonic, progress_message, inputs, outputs, requirements = 
         outputs = outputs,
         mnemonic = mnemonic,
         progress_message = progress_message,
-        execution_requirements = {"supports-path-mapping": "1"} | requirements,
+        execution_requirements = requirements,
         toolchain = IMAGE_TOOLCHAIN_TYPE,
     )
 

@@ -199,13 +199,15 @@ def resolve_file_url(url, directory):
 
     Args:
       url: string. A URL; what isn't `file:`, or is absolute already, comes back as it is.
-      directory: string, the absolute path of the lock's directory, not encoded.
+      directory: string, the absolute path of the lock's directory, not encoded. Not read for other URLs.
 
     Returns:
       string, as `file:///home/me/work/cache/nar/1gqi….nar.xz`.
     """
-    if not url.startswith("file:") or url.startswith("file:/"):
+    if not url.startswith("file:") or url.startswith("file://"):
         return url
+    if url.startswith("file:/"):
+        return "file://" + url[len("file:"):]
     for character, code in [("%", "%25"), (" ", "%20"), ("#", "%23"), ("?", "%3F")]:
         directory = directory.replace(character, code)
     components = []

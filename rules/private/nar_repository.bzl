@@ -5,10 +5,11 @@ load(":lock_file.bzl", "resolve_file_url")
 def _nar_repository_impl(rctx):
     urls = []
     for url, lock_package in zip(rctx.attr.urls, rctx.attr.lock_packages):
+        directory = None
         if lock_package:
             # A file that never is: to name the lock itself would make Bazel fetch each NAR anew when the lock changes.
-            url = resolve_file_url(url, str(rctx.path(Label(lock_package + ":strata.no_such_file")).dirname))
-        urls.append(url)
+            directory = str(rctx.path(Label(lock_package + ":strata.no_such_file")).dirname)
+        urls.append(resolve_file_url(url, directory))
     result = rctx.download(
         url = urls,
         output = "nar",

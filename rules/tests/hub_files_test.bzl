@@ -1,0 +1,159 @@
+"Unit tests of hub_files.bzl: the very text of a lock's repository."
+
+load("@bazel_skylib//lib:unittest.bzl", "asserts", "unittest")
+load("//rules/private:hub_files.bzl", "hub_files", "nars_file")
+load("//rules/private:lock_file.bzl", "parse_lock")
+load("//rules/private:lock_nars.bzl", "lock_nars")
+load(":lock_file_test.bzl", "lock_of_two_paths")
+load(":unit_tests.bzl", "unit_tests")
+
+_RULES = str(Label("//rules/private:x")).rpartition(":")[0]
+_FLAG = str(Label("//:nar_fetch_action"))
+_SYSTEM = str(Label("//rules/system:x")).rpartition(":")[0]
+
+_HEAD = "# Written by rules_strata out of the lock's contents.\n"
+
+_ROOT = _HEAD + """package(default_visibility = ["//visibility:public"])
+
+alias(
+    name = "app",
+    actual = "//x86_64-linux:app",
+)
+"""
+
+_ROOTS = _HEAD + """load("%s:store_root.bzl", "store_root")
+
+package(default_visibility = ["//visibility:public"])
+
+store_root(
+    name = "app",
+    layers = [
+        "//layer:0i1z7gpjsbqynxvczq9y25iqvl66875x-a",
+        "//layer:171i7j9q1s51y1w5a5lwh4j9jxgzaqkr-b",
+    ],
+    path = "//path:171i7j9q1s51y1w5a5lwh4j9jxgzaqkr-b",
+    root = "app",
+    system = "x86_64-linux",
+)
+""" % _RULES
+
+_PATHS = _HEAD + """load("%s:store_path.bzl", "store_path")
+
+package(default_visibility = ["//visibility:public"])
+
+store_path(
+    name = "0i1z7gpjsbqynxvczq9y25iqvl66875x-a",
+    compression = "xz",
+    file_hash = "sha256:%s",
+    file_size = "10",
+    nar = select({
+        "%s": None,
+        "//conditions:default": "@strata_nar_%s//:nar",
+    }),
+    nar_hash = "sha256:%s",
+    nar_size = "5000000000",
+    path = "/nix/store/0i1z7gpjsbqynxvczq9y25iqvl66875x-a",
+    references = [],
+    urls = ["https://cache.example.org/nar/a.nar.xz"],
+)
+
+store_path(
+    name = "171i7j9q1s51y1w5a5lwh4j9jxgzaqkr-b",
+    compression = "none",
+    file_hash = "sha256:%s",
+    file_size = "96",
+    nar = "@strata_nar_%s//:nar",
+    nar_hash = "sha256:%s",
+    nar_size = "96",
+    path = "/nix/store/171i7j9q1s51y1w5a5lwh4j9jxgzaqkr-b",
+    references = [
+        ":0i1z7gpjsbqynxvczq9y25iqvl66875x-a",
+    ],
+    self_reference = True,
+)
+""" % (_RULES, "1" * 64, _FLAG, "1" * 32, "2" * 64, "3" * 64, "3" * 32, "3" * 64)
+
+_LAYERS = _HEAD + """load("%s:store_layer.bzl", "store_layer")
+
+package(default_visibility = ["//visibility:public"])
+
+store_layer(
+    name = "0i1z7gpjsbqynxvczq9y25iqvl66875x-a",
+    paths = [
+        "//path:0i1z7gpjsbqynxvczq9y25iqvl66875x-a",
+    ],
+)
+
+store_layer(
+    name = "171i7j9q1s51y1w5a5lwh4j9jxgzaqkr-b",
+    paths = [
+        "//path:171i7j9q1s51y1w5a5lwh4j9jxgzaqkr-b",
+    ],
+)
+""" % _RULES
+
+def _one_system_impl(ctx):
+    env = unittest.begin(ctx)
+    files = hub_files("store", parse_lock(json.encode(lock_of_two_paths())))
+    asserts.equals(env, ["BUILD.bazel", "layer/BUILD.bazel", "path/BUILD.bazel", "x86_64-linux/BUILD.bazel"], sorted(files))
+    asserts.equals(env, _ROOT, files["BUILD.bazel"])
+    asserts.equals(env, _ROOTS, files["x86_64-linux/BUILD.bazel"])
+    asserts.equals(env, _PATHS, files["path/BUILD.bazel"])
+    asserts.equals(env, _LAYERS, files["layer/BUILD.bazel"])
+    return unittest.end(env)
+
+_one_system_test = unittest.make(_one_system_impl)
+
+_ROOT_OF_THREE_SYSTEMS = _HEAD + """package(default_visibility = ["//visibility:public"])
+
+alias(
+    name = "app",
+    actual = select(
+        {
+            "%s:aarch64-linux": "//aarch64-linux:app",
+            "%s:x86_64-linux": "//x86_64-linux:app",
+        },
+        no_match_error = "@store//:app is locked for aarch64-linux, x86_64-linux, x86_64-plan9; the target platform is none of them (--platforms)",
+    ),
+)
+""" % (_SYSTEM, _SYSTEM)
+
+def _several_systems_impl(ctx):
+    env = unittest.begin(ctx)
+    lock = lock_of_two_paths()
+    path = lock["roots"]["app"]["x86_64-linux"]
+    lock["roots"]["app"]["x86_64-plan9"] = path
+    lock["roots"]["app"]["aarch64-linux"] = path
+    lock["roots"]["tool"] = {"aarch64-linux": path}
+    files = hub_files("store", parse_lock(json.encode(lock)))
+    asserts.true(env, files["BUILD.bazel"].startswith(_ROOT_OF_THREE_SYSTEMS), files["BUILD.bazel"])
+    asserts.true(env, "actual = \"//aarch64-linux:tool\"" in files["BUILD.bazel"])
+    asserts.true(env, "name = \"tool\"" in files["aarch64-linux/BUILD.bazel"])
+    asserts.false(env, "name = \"tool\"" in files["x86_64-linux/BUILD.bazel"])
+    asserts.true(env, "x86_64-plan9/BUILD.bazel" in files, "a system that no platform stands for has its package too")
+    asserts.true(env, "layers = []" in files["aarch64-linux/BUILD.bazel"], "the plan is for x86_64-linux alone")
+    return unittest.end(env)
+
+_several_systems_test = unittest.make(_several_systems_impl)
+
+def _nars_impl(ctx):
+    env = unittest.begin(ctx)
+    text = nars_file("store", lock_nars(parse_lock(json.encode(lock_of_two_paths())), "@//app"))
+    asserts.true(env, "def store_nars():" in text)
+    asserts.true(env, "\"strata_nar_%s\": {" % ("1" * 32) in text)
+    asserts.true(env, "\"file:cache/nar/b.nar\"" in text)
+    return unittest.end(env)
+
+_nars_test = unittest.make(_nars_impl)
+
+def hub_files_test_suite(name):
+    """The tests of this file.
+
+    Args:
+      name: string, the suite's name.
+    """
+    unit_tests(name, {
+        "one_system": _one_system_test,
+        "several_systems": _several_systems_test,
+        "nars": _nars_test,
+    })

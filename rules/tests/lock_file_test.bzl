@@ -1,0 +1,206 @@
+"Unit tests of lock_file.bzl and lock_nars.bzl: what a lock says, and what is wrong with one."
+
+load("@bazel_skylib//lib:unittest.bzl", "asserts", "unittest")
+load("//rules/private:lock_file.bzl", "fetched_in_action", "nar_repository_name", "parse_lock", "resolve_file_url")
+load("//rules/private:lock_nars.bzl", "lock_nars", "merge_nars")
+load(":unit_tests.bzl", "unit_tests")
+
+A = "0i1z7gpjsbqynxvczq9y25iqvl66875x-a"
+B = "171i7j9q1s51y1w5a5lwh4j9jxgzaqkr-b"
+
+def _hash(digit):
+    return "sha256:" + digit * 64
+
+def lock_of_two_paths():
+    """A small lock, as json.decode would return it: b refers to a and to itself, and is the root.
+
+    Returns:
+      A dict, new each time.
+    """
+    return {
+        "version": 1,
+        "roots": {"app": {"x86_64-linux": "/nix/store/" + B}},
+        "paths": {
+            "/nix/store/" + A: {
+                "url": "https://cache.example.org/nar/a.nar.xz",
+                "compression": "xz",
+                "file_hash": _hash("1"),
+                "file_size": 10,
+                "nar_hash": _hash("2"),
+                "nar_size": 5000000000,
+                "references": [],
+                "signed_by": "example-1",
+            },
+            "/nix/store/" + B: {
+                "url": "file:cache/nar/b.nar",
+                "compression": "none",
+                "file_hash": _hash("3"),
+                "file_size": 96,
+                "nar_hash": _hash("3"),
+                "nar_size": 96,
+                "references": [B, A],
+                "signed_by": "example-1",
+            },
+        },
+        "plan": {
+            "strategy": "largest-first",
+            "max_layers": 64,
+            "layers": {A: [A], B: [B]},
+            "images": {"app": {"x86_64-linux": [A, B]}},
+        },
+    }
+
+def _good_impl(ctx):
+    env = unittest.begin(ctx)
+    lock = parse_lock(json.encode(lock_of_two_paths()))
+    asserts.equals(env, None, lock.error)
+    asserts.equals(env, {"app": {"x86_64-linux": B}}, lock.roots)
+    asserts.equals(env, {A: [A], B: [B]}, lock.layers)
+    asserts.equals(env, {"app": {"x86_64-linux": [A, B]}}, lock.images)
+    asserts.equals(env, [A, B], sorted(lock.paths))
+    asserts.equals(env, 5000000000, lock.paths[A].nar_size)
+    asserts.equals(env, [A, B], lock.paths[B].references, "sorted, itself included")
+    asserts.equals(env, "/nix/store/" + B, lock.paths[B].path)
+
+    unplanned = lock_of_two_paths()
+    unplanned.pop("plan")
+    lock = parse_lock(json.encode(unplanned))
+    asserts.equals(env, None, lock.error)
+    asserts.equals(env, {}, lock.images)
+    return unittest.end(env)
+
+_good_test = unittest.make(_good_impl)
+
+# How to break the lock, and what its error must say. A change is the path of keys to a value and the new value; no
+# value removes the key.
+_FAULTS = [
+    (["version"], 2, "version: 2"),
+    (["version"], "1", "version: \"1\""),
+    (["version"], None, "version: None"),
+    (["paths"], [], "paths: want an object"),
+    (["roots"], None, "roots: want an object"),
+    (["paths", "/nix/store/" + A], "x", "paths: /nix/store/%s: want an object" % A),
+    (["paths", "/nix/store/nothing"], {}, "paths: /nix/store/nothing: "),
+    (["paths", "/gnu/store/" + A], lock_of_two_paths()["paths"]["/nix/store/" + A], "one store directory"),
+    (["paths", "/nix/store/" + A], None, "paths: /nix/store/%s: references: %s is not in the lock" % (B, A)),
+    (["paths", "/nix/store/" + A, "nar_hash"], "sha256:abc", "paths: /nix/store/%s: nar_hash: \"sha256:abc\"" % A),
+    (["paths", "/nix/store/" + A, "file_hash"], None, "paths: /nix/store/%s: file_hash: want a string" % A),
+    (["paths", "/nix/store/" + A, "nar_size"], -1, "paths: /nix/store/%s: nar_size: -1" % A),
+    (["paths", "/nix/store/" + A, "nar_size"], "96", "nar_size: \"96\": want a number"),
+    (["paths", "/nix/store/" + A, "nar_size"], 1.5, "nar_size: 1.5"),
+    (["paths", "/nix/store/" + A, "nar_size"], 1 << 70, "nar_size: "),
+    (["paths", "/nix/store/" + A, "file_size"], None, "file_size: None"),
+    (["paths", "/nix/store/" + A, "compression"], "", "compression: want a string"),
+    (["paths", "/nix/store/" + A, "url"], "nar/a.nar.xz", "url: \"nar/a.nar.xz\""),
+    (["paths", "/nix/store/" + A, "url"], "ftp://x/a.nar", "url: \"ftp://x/a.nar\""),
+    (["paths", "/nix/store/" + A, "url"], "https:a.nar", "url: \"https:a.nar\""),
+    (["paths", "/nix/store/" + A, "references"], A, "references: want a list"),
+    (["roots", "app"], "/nix/store/" + B, "roots: app: want an object"),
+    (["roots", "app"], {}, "roots: app: want an object"),
+    (["roots", "app", "x86_64-linux"], "/nix/store/" + B + "c", "roots: app: x86_64-linux: "),
+    (["roots", "app", "x86_64-linux"], B, "roots: app: x86_64-linux: "),
+    (["roots", "app", "x86_64 linux"], "/nix/store/" + B, "roots: app: \"x86_64 linux\""),
+    (["roots", "a/b"], {}, "roots: \"a/b\""),
+    (["roots", "a:b"], {}, "roots: \"a:b\""),
+    (["roots", ".."], {}, "roots: \"..\""),
+    (["plan"], [], "plan: want an object"),
+    (["plan", "layers"], [], "plan: layers: want an object"),
+    (["plan", "layers", A], [], "plan: layers: %s: want a list" % A),
+    (["plan", "layers", A], [A, A], "plan: layers: %s: %s is there twice" % (A, A)),
+    (["plan", "layers", A], ["c"], "plan: layers: %s: c is not in the lock" % A),
+    (["plan", "layers", "a b"], [A], "plan: layers: \"a b\""),
+    (["plan", "layers", A], None, "plan: images: app: x86_64-linux: \"%s\" is no layer" % A),
+    (["plan", "images", "app", "x86_64-linux"], [A, A], "\"%s\" is there twice" % A),
+    (["plan", "images", "app", "x86_64-linux"], [], "plan: images: app: x86_64-linux: want a list"),
+    (["plan", "images", "app", "i686-linux"], [A], "plan: images: app: i686-linux: "),
+    (["plan", "images", "other"], {}, "plan: images: other: "),
+]
+
+def _faults_impl(ctx):
+    env = unittest.begin(ctx)
+    for keys, value, want in _FAULTS:
+        lock = lock_of_two_paths()
+        at = lock
+        for key in keys[:-1]:
+            at = at[key]
+        if value == None:
+            at.pop(keys[-1])
+        else:
+            at[keys[-1]] = value
+        error = parse_lock(json.encode(lock)).error
+        asserts.true(env, error and want in error, "%s = %r: want an error with %r, got %r" % ("/".join(keys), value, want, error))
+    for text in ["", "[]", "null", "{", "<<<<<<< HEAD\n{}", "{\"version\": 1} x"]:
+        error = parse_lock(text).error
+        asserts.true(env, error and "not a JSON object" in error, "%r: got %r" % (text, error))
+    return unittest.end(env)
+
+_faults_test = unittest.make(_faults_impl)
+
+def _nars_impl(ctx):
+    env = unittest.begin(ctx)
+    first = lock_of_two_paths()
+    nars = lock_nars(parse_lock(json.encode(first)), "@@//app")
+    name_a = "strata_nar_" + "1" * 32
+    name_b = "strata_nar_" + "3" * 32
+    asserts.equals(env, name_a, nar_repository_name(_hash("1")))
+    asserts.equals(env, [name_a, name_b], nars.keys())
+    asserts.equals(env, {
+        "lock_packages": ["@@//app"],
+        "sha256": "3" * 64,
+        "store_path": "/nix/store/" + B,
+        "urls": ["file:cache/nar/b.nar"],
+    }, nars[name_b])
+    asserts.equals(env, [""], nars[name_a]["lock_packages"])
+
+    # Two paths with the same file share its repository.
+    twins = lock_of_two_paths()
+    twins["paths"]["/nix/store/" + A] = dict(twins["paths"]["/nix/store/" + B], references = [])
+    asserts.equals(env, [name_b], lock_nars(parse_lock(json.encode(twins)), "@@//app").keys())
+
+    # So do two locks; each place to get it from is kept once.
+    second = lock_of_two_paths()
+    second["paths"]["/nix/store/" + A]["url"] = "https://mirror.example.org/nar/a.nar.xz"
+    merged = merge_nars([nars, lock_nars(parse_lock(json.encode(second)), "@@//other")])
+    asserts.equals(env, [name_a, name_b], merged.keys())
+    asserts.equals(env, [
+        "https://cache.example.org/nar/a.nar.xz",
+        "https://mirror.example.org/nar/a.nar.xz",
+    ], merged[name_a]["urls"])
+    asserts.equals(env, ["@@//app", "@@//other"], merged[name_b]["lock_packages"], "a relative URL is relative to its own lock")
+    asserts.equals(env, ["file:cache/nar/b.nar"] * 2, merged[name_b]["urls"])
+    asserts.equals(env, merged, merge_nars([merged, nars]), "nothing is added twice")
+    return unittest.end(env)
+
+_nars_test = unittest.make(_nars_impl)
+
+def _urls_impl(ctx):
+    env = unittest.begin(ctx)
+    for url, want in {
+        "file:../../testdata/cache/nar/x.nar.zst": "file:///home/me/testdata/cache/nar/x.nar.zst",
+        "file:./cache/./x.nar": "file:///home/me/my%20app/web/cache/x.nar",
+        "file:with%20space/x.nar": "file:///home/me/my%20app/web/with%20space/x.nar",
+        "file:/srv/cache/x.nar": "file:///srv/cache/x.nar",
+        "file:///srv/cache/x.nar": "file:///srv/cache/x.nar",
+        "https://cache.example.org/x.nar": "https://cache.example.org/x.nar",
+    }.items():
+        asserts.equals(env, want, resolve_file_url(url, "/home/me/my app/web"))
+    asserts.equals(env, "file:///a%2520%23b/x", resolve_file_url("file:x", "/a%20#b"))
+    asserts.true(env, fetched_in_action("https://cache.example.org/x.nar"))
+    asserts.false(env, fetched_in_action("file:x.nar"))
+    asserts.false(env, fetched_in_action("file:///x.nar"))
+    return unittest.end(env)
+
+_urls_test = unittest.make(_urls_impl)
+
+def lock_file_test_suite(name):
+    """The tests of this file.
+
+    Args:
+      name: string, the suite's name.
+    """
+    unit_tests(name, {
+        "good": _good_test,
+        "faults": _faults_test,
+        "nars": _nars_test,
+        "urls": _urls_test,
+    })
