@@ -14,6 +14,9 @@ import (
 	"strconv"
 )
 
+// maxName leaves room for more characters in a name of 255 bytes.
+const maxName = 200
+
 // File is a file that isn't there yet. Its mode is what the umask leaves of 0666.
 type File struct {
 	*os.File
@@ -39,9 +42,11 @@ func Create(path string) (*File, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	// Hidden, and with the name in it so that people know what a killed process left behind.
+	name := filepath.Base(real)
+	name = name[:min(len(name), maxName)]
 	for {
-		// Hidden, and with the name in it so that people know what was left behind by a killed process.
-		aside := filepath.Join(filepath.Dir(real), "."+filepath.Base(real)+"."+strconv.FormatUint(uint64(rand.Uint32()), 36)+".tmp")
+		aside := filepath.Join(filepath.Dir(real), "."+name+"."+strconv.FormatUint(uint64(rand.Uint32()), 36)+".tmp")
 		f, err := os.OpenFile(aside, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
 		if errors.Is(err, fs.ErrExist) {
 			continue

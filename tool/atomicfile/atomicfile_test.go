@@ -71,6 +71,14 @@ func TestFile_Abort(t *testing.T) {
 	}
 }
 
+func TestFile_LongName(t *testing.T) {
+	dir := t.TempDir()
+	name := strings.Repeat("n", 255)
+	if _, err := WriteIfChanged(filepath.Join(dir, name), nil); err != nil || names(t, dir) != name {
+		t.Errorf("error %v; there are %s", err, names(t, dir))
+	}
+}
+
 func TestFile_Mode(t *testing.T) {
 	old := syscall.Umask(0o027)
 	defer syscall.Umask(old)

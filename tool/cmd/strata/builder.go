@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,6 +22,7 @@ import (
 	"github.com/rules-strata/rules_strata/tool/lock"
 	"github.com/rules-strata/rules_strata/tool/narfile"
 	"github.com/rules-strata/rules_strata/tool/plan"
+	"github.com/rules-strata/rules_strata/tool/store"
 )
 
 // maxLayersAtOnce bounds the memory: each layer under way may hold a decoder's window of 128 MiB.
@@ -136,9 +138,21 @@ func (b *builder) buildLayer(ctx context.Context, client *fetch.Client, l plan.L
 	defer blob.Close()
 	file, err := layer.Write(ctx, blob, nars, layer.Options{Compression: b.compression})
 	if err != nil {
-		return nil, err
+		return nil, withAdvice(err)
 	}
 	return file, blob.Close()
+}
+
+// withAdvice adds what may help against an error of a layer.
+func withAdvice(err error) error {
+	var mismatch *store.HashMismatchError
+	switch {
+	case errors.As(err, &mismatch):
+		return &hinted{err, "the cache serves other bytes than it said when the lock was made: if they are meant, lock anew; if not, don't use it"}
+	case errors.Is(err, fetch.ErrNotFound):
+		return &hinted{err, "the cache has lost the file, or moved: lock anew, from another cache if need be"}
+	}
+	return err
 }
 
 // workDir makes a folder for the layers: where the output goes there is room for it.

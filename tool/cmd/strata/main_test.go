@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/rules-strata/rules_strata/tool/validate"
+)
+
+// webDir is testdata/web as an absolute path.
+var webDir string
+
+func TestMain(m *testing.M) {
+	var err error
+	if webDir, err = filepath.Abs("../../../testdata/web"); err != nil {
+		panic(err)
+	}
+	testscript.Main(m, map[string]func(){"strata": main})
+}
+
+// webKey is a public key of the fixtures; what is right there is signed by strata-web-1.
+func webKey(t testing.TB, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(webDir, "keys", name+".public"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(b))
+}
+
+// The scripts in testdata/script, one for each feature. Beside testscript's own
+// commands they have those below, and the variables WEB (testdata/web), KEY (the public
+// key that signed it) and KEY2 (another one).
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("WEB", webDir)
+			e.Setenv("KEY", webKey(t, "strata-web-1"))
+			e.Setenv("KEY2", webKey(t, "strata-web-2"))
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"serve":  cmdServe,
+			"lists":  cmdLists,
+			"oracle": cmdOracle,
+			"status": cmdStatus,
+		},
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+	})
+}
+
+// serve VAR DIR serves a folder over HTTP, and puts the URL into a variable.
+func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: serve VAR DIR")
+	}
+	s := httptest.NewServer(http.FileServer(http.Dir(ts.MkAbs(args[1]))))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.URL)
+	ts.Setenv("HOST", s.Listener.Addr().String())
+}
+
+// status CODE PROGRAM ARG... runs a program as exec does, and checks its exit code.
+func cmdStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status CODE PROGRAM ARG...")
+	}
+	err := ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit := new(exec.ExitError); errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if fmt.Sprint(got) != args[0] {
+		ts.Fatalf("exit code %d, want %s", got, args[0])
+	}
+}
+
+// lists DIR NAME... checks that a folder holds these and nothing else, hidden or not.
+func cmdLists(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: lists DIR NAME...")
+	}
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	var names []string
+	for _, e := range entries {
+		if e.Name() != ".tmp" { // testscript's own
+			names = append(names, e.Name())
+		}
+	}
+	want := slices.Sorted(slices.Values(args[1:]))
+	if !slices.Equal(names, want) {
+		ts.Fatalf("%s holds %q, want %q", args[0], names, want)
+	}
+}
+
+// oracle IMAGE checks an archive or a layout by all that can be computed from it.
+func cmdOracle(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: oracle IMAGE")
+	}
+	report, err := validate.Image(context.Background(), ts.MkAbs(args[0]))
+	ts.Check(err)
+	for _, f := range report.Faults {
+		ts.Logf("%s", f)
+	}
+	if len(report.Faults) > 0 {
+		ts.Fatalf("%s: %d faults", args[0], len(report.Faults))
+	}
+	for _, i := range report.Images {
+		ts.Logf("%s: %d layers, names %s", i.Digest, len(i.Layers), i.Names)
+	}
+}
