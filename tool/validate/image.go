@@ -18,7 +18,7 @@ import (
 func (c *checker) image(from string, d ocispec.Descriptor) (*imageFacts, error) {
 	if img, ok := c.images[d.Digest]; ok {
 		c.checkSize(img.file, d, c.files[img.file].size)
-		c.checkPlatform(from, d, img.Platform)
+		c.checkPlatform(from, d, img)
 		return img, nil
 	}
 	b, name, err := c.document(from, d)
@@ -57,8 +57,8 @@ func (c *checker) image(from string, d ocispec.Descriptor) (*imageFacts, error) 
 	}
 	c.checkCoverage(name, facts)
 	if config != nil {
-		img.Platform = config.Platform
-		c.checkPlatform(from, d, config.Platform)
+		img.Platform, img.hasConfig = config.Platform, true
+		c.checkPlatform(from, d, img)
 		c.checkDiffIDs(configName, config, m, facts)
 		c.checkHistory(configName, config, history, facts)
 	}
@@ -114,9 +114,9 @@ func withoutNewlines(b []byte) []byte {
 	return out
 }
 
-func (c *checker) checkPlatform(from string, d ocispec.Descriptor, config ocispec.Platform) {
-	p := d.Platform
-	if p == nil {
+func (c *checker) checkPlatform(from string, d ocispec.Descriptor, img *imageFacts) {
+	p, config := d.Platform, img.Platform
+	if p == nil || !img.hasConfig {
 		return
 	}
 	if p.OS != config.OS || p.Architecture != config.Architecture || p.Variant != config.Variant || p.OSVersion != config.OSVersion {

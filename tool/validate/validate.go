@@ -42,10 +42,7 @@ const (
 // compressed. What is wrong with the image is in the report; the error is for
 // what could not be read at all, or the context's end.
 func Image(ctx context.Context, path string) (*Report, error) {
-	c := &checker{
-		ctx: ctx, report: new(Report), used: map[string]bool{},
-		layers: map[string]*layerFacts{}, images: map[digest.Digest]*imageFacts{}, indexes: map[digest.Digest][]*imageFacts{},
-	}
+	c := newChecker(ctx, nil)
 	src, err := openSource(ctx, path, &c.faults)
 	if err != nil {
 		return nil, err
@@ -55,7 +52,6 @@ func Image(ctx context.Context, path string) (*Report, error) {
 	if err := c.run(); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	c.report.Faults = c.list
 	return c.report, nil
 }
 
@@ -80,8 +76,16 @@ type checker struct {
 // imageFacts is one image while it is being checked.
 type imageFacts struct {
 	ImageFacts
-	file     string
-	manifest ocispec.Manifest
+	file      string // the manifest's
+	manifest  ocispec.Manifest
+	hasConfig bool
+}
+
+func newChecker(ctx context.Context, files map[string]file) *checker {
+	return &checker{
+		ctx: ctx, files: files, report: new(Report), used: map[string]bool{}, layers: map[string]*layerFacts{},
+		images: map[digest.Digest]*imageFacts{}, indexes: map[digest.Digest][]*imageFacts{},
+	}
 }
 
 func (c *checker) run() error {
@@ -102,6 +106,7 @@ func (c *checker) run() error {
 	for _, img := range c.order {
 		c.report.Images = append(c.report.Images, img.ImageFacts)
 	}
+	c.report.Faults = c.list
 	return nil
 }
 
@@ -179,23 +184,25 @@ func (c *checker) checkSize(name string, d ocispec.Descriptor, size int64) {
 	}
 }
 
-// parse reads JSON into v after the schema has been checked; false if there is nothing to go on with.
+// parse reads JSON into v after image-spec has checked it; false if there is
+// nothing to go on with.
 func (c *checker) parse(name string, b []byte, s schema.Validator, v any) bool {
-	if err := s.Validate(bytes.NewReader(b)); err != nil {
-		c.add(name, "%s", strings.ReplaceAll(err.Error(), "\n", "; "))
+	told := s.Validate(bytes.NewReader(b))
+	if told != nil {
+		c.add(name, "%s", strings.ReplaceAll(told.Error(), "\n", "; "))
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
-	if err := d.Decode(v); err != nil {
-		// The schema's check has said so, unless only Go's types object.
-		if s == "" || s == schema.ValidatorMediaTypeLayoutHeader {
-			c.add(name, "%v", err)
+	err := d.Decode(v)
+	ok := err == nil
+	if ok {
+		if _, end := d.Token(); end != io.EOF {
+			err = fmt.Errorf("bytes follow the JSON value at offset %d", d.InputOffset())
 		}
-		return false
 	}
-	if _, err := d.Token(); err != io.EOF {
-		c.add(name, "bytes follow the JSON value at offset %d", d.InputOffset())
+	if err != nil && told == nil {
+		c.add(name, "%v", err)
 	}
-	return true
+	return ok
 }
 
 func (c *checker) layoutHeader() error {
@@ -263,6 +270,9 @@ func (c *checker) checkNames(ref string, hasRef bool, name string, hasName bool)
 	}
 	if !hasName {
 		return
+	}
+	if !hasRef {
+		c.add(indexName, "the image name %q has no ref name beside it, by which skopeo and umoci would find it", name)
 	}
 	r, err := image.ParseReference(name)
 	switch {
