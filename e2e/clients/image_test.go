@@ -129,7 +129,7 @@ var images sync.Map
 func built(t *testing.T, name string, build func(dir string) (*image, error)) *image {
 	t.Helper()
 	once, _ := images.LoadOrStore(name, sync.OnceValues(func() (*image, error) {
-		dir := filepath.Join(workDir, "image-"+name)
+		dir := filepath.Join(storageDir(), "image-"+name)
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			return nil, err
 		}

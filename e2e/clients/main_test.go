@@ -30,9 +30,13 @@ import (
 // removes it after everything that used it is gone.
 var workDir string
 
+// storageDir is where in it the clients' storage and all other large files go.
+func storageDir() string { return filepath.Join(workDir, "storage") }
+
 func TestMain(m *testing.M) {
 	switch os.Getenv(stageEnv) {
 	case stageInit:
+		workDir = os.Getenv(workDirEnv)
 		os.Exit(runInit())
 	case stageTests:
 		workDir = os.Getenv(workDirEnv)
@@ -50,6 +54,9 @@ func runOutermost(m *testing.M) int {
 		workDir = dir
 		// A client that runs as a plain user passes through it.
 		err = os.Chmod(dir, 0o711)
+	}
+	if err == nil {
+		err = os.Mkdir(storageDir(), 0o711)
 	}
 	if err == nil {
 		err = setEnvironment()
@@ -103,7 +110,7 @@ func setEnvironment() error {
 		os.Unsetenv(name)
 	}
 	os.Setenv("LC_ALL", "C.UTF-8")
-	os.Setenv("TMPDIR", workDir)
+	os.Setenv("TMPDIR", storageDir())
 	os.Setenv("PODMAN_IGNORE_CGROUPSV1_WARNING", "1")
 	os.Setenv(homeBeforeEnv, os.Getenv("HOME"))
 	return os.Setenv("HOME", home)
@@ -125,12 +132,18 @@ func clientsBin() string {
 	return filepath.Join(u.HomeDir, ".cache/strata-clients/bin")
 }
 
-// scratch returns a new folder, which stays until all tests have ended.
+// scratch returns a new folder that is removed with the test, after the daemons
+// that were started later.
 func scratch(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp(workDir, "t")
+	dir, err := os.MkdirTemp(storageDir(), "t")
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := removeStorage(dir); err != nil {
+			t.Error(err)
+		}
+	})
 	return dir
 }
