@@ -23,6 +23,7 @@ bin=${STRATA_CLIENTS_BIN:-${home:-$HOME}/.cache/strata-clients/bin}
 
 # missing lists the packages that are not there, one query for all.
 missing() {
+	# shellcheck disable=SC2086 # a list of words
 	there=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' $packages 2>/dev/null | sed -n 's/^installed //p')
 	for p in $packages; do
 		case "
@@ -57,6 +58,7 @@ apt() {
 	apt-get -q -y -o DPkg::Lock::Timeout=600 install --no-install-recommends "$@" >&2
 }
 
+# shellcheck disable=SC2086 # a list of words
 command -v apt-get >/dev/null || die "this machine has no apt-get; install these yourself:" $packages crane
 need=$(missing)
 version=$(sed -n 's/^[[:space:]]*github.com\/google\/go-containerregistry \(v[^ ]*\).*/\1/p' "$here/../../go.mod")
@@ -76,7 +78,7 @@ if [ -n "$need" ]; then
 	# shellcheck disable=SC2086 # a list of words
 	apt $need
 	need=$(missing)
-	# shellcheck disable=SC2086
+	# shellcheck disable=SC2086 # a list of words
 	[ -z "$need" ] || apt $need
 fi
 
