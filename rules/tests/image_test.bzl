@@ -1,0 +1,174 @@
+"Analysis tests of image."
+
+load("@bazel_skylib//lib:unittest.bzl", "analysistest", "asserts")
+load("//rules:image.bzl", "ImageInfo", "image")
+load("//rules:store_layer.bzl", "LayerInfo")
+load(":actions.bzl", "action_arguments", "only_action")
+load(":failure_test.bzl", "failure_test")
+load(":other_configuration.bzl", "other_configuration")
+
+def _actions_impl(ctx):
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+    info = target[ImageInfo]
+    groups = target[OutputGroupInfo]
+
+    asserts.equals(env, ["web.tar"], [f.basename for f in target[DefaultInfo].files.to_list()])
+    for group, want in {
+        "config": [info.config],
+        "descriptor": [info.descriptor],
+        "digest": [info.digest],
+        "digest_files": [layer.digest_file for layer in info.layers],
+        "layers": [layer.blob for layer in info.layers],
+        "manifest": [info.manifest],
+    }.items():
+        asserts.equals(env, want, getattr(groups, group).to_list(), "output group " + group)
+    layout = groups.layout.to_list()
+    asserts.true(env, len(layout) == 1 and layout[0].is_directory)
+    asserts.equals(env, ("web:a", "web:b"), info.repo_tags)
+
+    # The manifest is made of the digest files and the settings, and of nothing else.
+    settings = [a for a in analysistest.target_actions(env) if a.mnemonic == "FileWrite" and "settings" in a.outputs.to_list()[0].path]
+    asserts.equals(env, 1, len(settings))
+    settings_file = settings[0].outputs.to_list()[0]
+    asserts.equals(env, {
+        "cmd": ["/start"],
+        "entrypoint": ["/init"],
+        "env": ["Z=1", "A=2 = two"],
+        "exposedPorts": ["8080/tcp"],
+        "labels": {"org.example.a": "b"},
+        "stopSignal": "SIGINT",
+        "system": "x86_64-linux",
+        "user": "1000:100",
+        "volumes": ["/data"],
+        "workingDir": "/srv",
+    }, json.decode(settings[0].content))
+    action = only_action(env, "StrataImage")
+    inputs = {f: None for f in action.inputs.to_list()}
+    for layer in info.layers:
+        asserts.true(env, layer.digest_file in inputs)
+        asserts.false(env, layer.blob in inputs, "the manifest needs no blob, such as %s" % layer.blob.path)
+    asserts.equals(env, [
+        "manifest",
+        "--settings=" + settings_file.path,
+    ] + ["--layer=" + layer.digest_file.path for layer in info.layers] + [
+        "--config-output=" + info.config.path,
+        "--manifest-output=" + info.manifest.path,
+        "--descriptor-output=" + info.descriptor.path,
+        "--digest-output=" + info.digest.path,
+    ], action_arguments(action))
+
+    parts = ["--config=" + info.config.path, "--manifest=" + info.manifest.path]
+    for layer in info.layers:
+        parts += ["--layer=" + layer.digest_file.path, "--blob=" + layer.blob.path]
+    parts += ["--tag=web:a", "--tag=web:b"]
+    archive = target[DefaultInfo].files.to_list()[0]
+    asserts.equals(env, ["archive"] + parts + ["--output=" + archive.path], action_arguments(only_action(env, "StrataArchive")))
+    asserts.equals(env, ["layout"] + parts + ["--output-dir=" + layout[0].path], action_arguments(only_action(env, "StrataLayout")))
+    return analysistest.end(env)
+
+_actions_test = analysistest.make(_actions_impl)
+
+def _shared_layers_impl(ctx):
+    env = analysistest.begin(ctx)
+    layers = [layer.blob for layer in analysistest.target_under_test(env)[ImageInfo].layers]
+    asserts.equals(env, 40, len(layers))
+    for other in [ctx.attr.other, ctx.attr.built_for_another_machine[0]]:
+        asserts.true(env, layers == [layer.blob for layer in other[ImageInfo].layers], "%s has other layers" % other.label)
+    asserts.equals(
+        env,
+        ["StrataArchive", "StrataImage", "StrataLayout"],
+        sorted([a.mnemonic for a in analysistest.target_actions(env) if a.mnemonic.startswith("Strata")]),
+        "an image over a planned closure has no layer action of its own",
+    )
+    return analysistest.end(env)
+
+_shared_layers_test = analysistest.make(
+    _shared_layers_impl,
+    attrs = {
+        "built_for_another_machine": attr.label(
+            cfg = other_configuration,
+            providers = [ImageInfo],
+        ),
+        "other": attr.label(providers = [ImageInfo]),
+    },
+)
+
+def _max_layers_impl(ctx):
+    env = analysistest.begin(ctx)
+    layers = analysistest.target_under_test(env)[ImageInfo].layers
+    planned = ctx.attr.other[ImageInfo].layers
+    asserts.equals(env, 8, len(layers))
+    asserts.equals(env, [layer.blob for layer in planned[:7]], [layer.blob for layer in layers[:7]], "the largest are the plan's")
+    asserts.equals(env, 33, len(layers[7].store_paths), "the rest is together")
+    asserts.equals(env, [layers[7].blob], [a.outputs.to_list()[0] for a in [only_action(env, "StrataLayer")]])
+    return analysistest.end(env)
+
+_max_layers_test = analysistest.make(
+    _max_layers_impl,
+    attrs = {"other": attr.label(providers = [ImageInfo])},
+)
+
+def _unplanned_impl(ctx):
+    env = analysistest.begin(ctx)
+    layers = analysistest.target_under_test(env)[ImageInfo].layers
+    asserts.equals(env, ctx.attr.explicit[LayerInfo].blob, layers[0].blob, "the explicit layer comes first")
+    asserts.equals(env, [["leaf"]], [[e.label.name for e in layer.store_paths] for layer in layers[1:]])
+    asserts.equals(env, layers[1].blob, only_action(env, "StrataLayer").outputs.to_list()[0])
+    return analysistest.end(env)
+
+_unplanned_test = analysistest.make(
+    _unplanned_impl,
+    attrs = {"explicit": attr.label(providers = [LayerInfo])},
+)
+
+def image_test_suite(name):
+    """The tests of this file.
+
+    Args:
+      name: string, the suite's name.
+    """
+    tests = []
+    for what, test, target, attributes in [
+        ("actions", _actions_test, ":web", {}),
+        ("shared_layers", _shared_layers_test, ":web", {
+            "built_for_another_machine": ":web",
+            "other": ":web_other_settings",
+        }),
+        ("max_layers", _max_layers_test, ":web_of_eight", {"other": ":web"}),
+        ("unplanned", _unplanned_test, ":unplanned", {"explicit": ":local_layer"}),
+    ]:
+        tests.append("%s_%s" % (name, what))
+        test(
+            name = tests[-1],
+            size = "small",
+            target_under_test = target,
+            **attributes
+        )
+    for what, attributes, want in [
+        ("empty", {"system": "x86_64-linux"}, "contents: the image is empty"),
+        ("no_system", {"contents": [":middle"]}, "system: nothing in contents says"),
+        ("systems", {"contents": [":top", ":arm_root"]}, ["contents: ", "is for x86_64-linux", "is for aarch64-linux"]),
+        ("max_layers_zero", {"contents": [":top"], "max_layers": 0}, "max_layers: 0: want 1 to 125"),
+        ("max_layers_126", {"contents": [":top"], "max_layers": 126}, "max_layers: 126: want 1 to 125"),
+        ("path_in_two_layers", {
+            "contents": [":top"],
+            "layers": [":local_layer", ":fetching_layer"],
+        }, ["171i7j9q1s51y1w5a5lwh4j9jxgzaqkr-middle is in two layers", "//rules/tests:local_layer", "//rules/tests:fetching_layer"]),
+        ("path_in_no_layer", {
+            "contents": [":top"],
+            "layers": [":local_layer"],
+            "max_layers": 1,
+        }, "0i1z7gpjsbqynxvczq9y25iqvl66875x-leaf is in no layer"),
+        ("reference_in_no_layer", {
+            "layers": [":local_layer"],
+            "system": "x86_64-linux",
+        }, ["171i7j9q1s51y1w5a5lwh4j9jxgzaqkr-middle (in layer", "refers to /nix/store/0i1z7gpjsbqynxvczq9y25iqvl66875x-leaf, which is in no layer"]),
+    ]:
+        tests.append(failure_test(
+            name = "%s_bad_%s" % (name, what),
+            rule = image,
+            want = want,
+            **attributes
+        ))
+    native.test_suite(name = name, tests = tests)
