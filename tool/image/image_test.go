@@ -154,7 +154,7 @@ func TestBuild_Errors(t *testing.T) {
 		layers []*digestfile.File
 		want   string
 	}{
-		{"settings", Settings{}, many(1), `architecture: "": want one of`},
+		{"settings", Settings{}, many(1), "system: want a system"},
 		{"no layers", Settings{}, nil, "no layers"},
 		{"126 layers", Settings{}, many(126), "126 layers, but docker's graph drivers (overlay2, vfs) refuse more than 125"},
 		{

@@ -1,8 +1,6 @@
 package image
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/rules-strata/rules_strata/tool/strictjson"
 )
 
 // DefaultCreated is an image's time of creation when its settings name none:
@@ -80,64 +80,59 @@ func ReadSettings(path string) (*Settings, error) {
 }
 
 // ParseSettings reads settings from JSON and checks them as [Settings.Check]
-// does. Fields that Settings doesn't have are errors, also where they differ in
-// case only, and so is a field that is there twice.
+// does. It is strict, as package strictjson says.
 func ParseSettings(b []byte) (*Settings, error) {
 	if len(b) > MaxSettingsSize {
 		return nil, fmt.Errorf("over %d bytes", MaxSettingsSize)
 	}
-	if !utf8.Valid(b) { // encoding/json would put U+FFFD in its place.
-		return nil, errors.New("not UTF-8")
-	}
-	s := new(Settings)
-	fields := map[string]any{
-		"system": &s.System, "architecture": &s.Architecture, "os": &s.OS, "variant": &s.Variant,
-		"entrypoint": &s.Entrypoint, "cmd": &s.Cmd, "env": &s.Env, "labels": &s.Labels, "user": &s.User,
-		"workingDir": &s.WorkingDir, "exposedPorts": &s.ExposedPorts, "volumes": &s.Volumes,
-		"stopSignal": &s.StopSignal, "created": &s.Created, "annotations": &s.Annotations,
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	if t, err := d.Token(); err != nil {
-		return nil, fmt.Errorf("want a JSON object: %w", err)
-	} else if t != json.Delim('{') {
-		return nil, fmt.Errorf("want a JSON object, found %v", t)
-	}
-	for d.More() {
-		t, err := d.Token()
-		if err != nil {
-			return nil, err
-		}
-		name, _ := t.(string) // Names of an object are strings, or Token has failed.
-		field, ok := fields[name]
-		if !ok {
-			return nil, fmt.Errorf("%q: no such setting, or set twice", name)
-		}
-		delete(fields, name)
-		if err := d.Decode(field); err != nil {
-			var wrong *json.UnmarshalTypeError
-			if errors.As(err, &wrong) {
-				return nil, fmt.Errorf("%s: want %s, found a JSON %s", name, wantType(field), wrong.Value)
-			}
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-	}
-	if _, err := d.Token(); err != nil {
+	doc, err := strictjson.Parse(b)
+	if err != nil {
 		return nil, err
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, fmt.Errorf("bytes follow the JSON object at offset %d", d.InputOffset())
+	s := new(Settings)
+	var fields []strictjson.Field
+	field := func(name string, read func(*strictjson.Value) error) {
+		fields = append(fields, strictjson.Field{Name: name, Read: read, Optional: true})
+	}
+	field("system", strictjson.StringInto(&s.System))
+	field("architecture", strictjson.StringInto(&s.Architecture))
+	field("os", strictjson.StringInto(&s.OS))
+	field("variant", strictjson.StringInto(&s.Variant))
+	field("entrypoint", listInto(&s.Entrypoint))
+	field("cmd", listInto(&s.Cmd))
+	field("env", listInto(&s.Env))
+	field("labels", mapInto(&s.Labels))
+	field("user", strictjson.StringInto(&s.User))
+	field("workingDir", strictjson.StringInto(&s.WorkingDir))
+	field("exposedPorts", listInto(&s.ExposedPorts))
+	field("volumes", listInto(&s.Volumes))
+	field("stopSignal", strictjson.StringInto(&s.StopSignal))
+	field("created", strictjson.StringInto(&s.Created))
+	field("annotations", mapInto(&s.Annotations))
+	if err := doc.Fields(fields...); err != nil {
+		return nil, err
 	}
 	return s, s.Check()
 }
 
-func wantType(field any) string {
-	switch field.(type) {
-	case *[]string:
-		return "a list of strings"
-	case *map[string]string:
-		return "an object whose values are strings"
+func listInto(p *[]string) func(*strictjson.Value) error {
+	return func(v *strictjson.Value) error {
+		return v.Each(func(e *strictjson.Value) error {
+			text, err := e.Text()
+			*p = append(*p, text)
+			return err
+		})
 	}
-	return "a string"
+}
+
+func mapInto(p *map[string]string) func(*strictjson.Value) error {
+	return func(v *strictjson.Value) error {
+		*p = map[string]string{}
+		return v.Members(func(name string, m *strictjson.Value) (err error) {
+			(*p)[name], err = m.Text()
+			return err
+		})
+	}
 }
 
 // Check says what is wrong with the settings: every fault, each with the
@@ -277,6 +272,9 @@ func (s *Settings) platform() (ocispec.Platform, error) {
 	}
 	if p.OS != "linux" {
 		return p, fmt.Errorf("os: %q: want \"linux\"", p.OS)
+	}
+	if p.Architecture == "" {
+		return p, errors.New("system: want a system, such as x86_64-linux, or an architecture")
 	}
 	var known []string
 	for _, k := range platforms {

@@ -126,14 +126,14 @@ func TestArchive_Interrupted(t *testing.T) {
 // When one output can't be put into its place, none of the others stays there.
 func TestOutputs_AllOrNone(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, "second", "not-empty"), 0o755); err != nil {
-		t.Fatal(err)
-	}
 	var o outputs
-	for _, name := range []string{"first", "second"} {
+	for _, name := range []string{"first", "second", "third"} {
 		if _, err := o.create(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "second", "not-empty"), 0o755); err != nil {
+		t.Fatal(err)
 	}
 	if err := o.commit(); err == nil {
 		t.Error("a file takes the place of a directory")
