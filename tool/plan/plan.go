@@ -6,7 +6,8 @@
 // rest shares one, so that an update of a big path moves no other. rules/ says
 // the same in Starlark for images that a lock has not planned; keep the two alike.
 //
-// [Make] plans all images of a lock, [LargestFirst] a single one.
+// [Make] plans all images of a lock, [LargestFirst] a single one, and [Shrink]
+// makes do with fewer layers than were planned.
 package plan
 
 import (
@@ -115,9 +116,7 @@ func LargestFirst(closure []Path, maxLayers int) ([]Layer, error) {
 		return nil, err
 	}
 	sorted := slices.Clone(closure)
-	slices.SortFunc(sorted, func(a, b Path) int {
-		return cmp.Or(cmp.Compare(b.NarSize, a.NarSize), cmp.Compare(a.Path, b.Path))
-	})
+	slices.SortFunc(sorted, largestFirst)
 	seen := make(map[store.Path]bool, len(sorted))
 	for _, p := range sorted {
 		if p.NarSize < 0 {
@@ -140,6 +139,40 @@ func LargestFirst(closure []Path, maxLayers int) ([]Layer, error) {
 		layers = append(layers, group(rest))
 	}
 	return layers, nil
+}
+
+// Shrink returns the layers of an image, whose closure is given, within a
+// smaller limit: of more than maxLayers layers the first maxLayers-1 stay as
+// they are, so that they are still shared with other images, and what the
+// others hold becomes the last. What LargestFirst made, it makes as
+// LargestFirst does with the smaller limit.
+func Shrink(layers []Layer, closure []Path, maxLayers int) ([]Layer, error) {
+	if err := CheckMaxLayers(maxLayers); err != nil {
+		return nil, err
+	}
+	if len(layers) <= maxLayers {
+		return layers, nil
+	}
+	size := make(map[store.Path]int64, len(closure))
+	for _, p := range closure {
+		size[p.Path] = p.NarSize
+	}
+	var rest []Path
+	for _, l := range layers[maxLayers-1:] {
+		for _, p := range l.Paths {
+			n, ok := size[p]
+			if !ok {
+				return nil, fmt.Errorf("%s is in the layer %s, but not in the closure", p, l.Name)
+			}
+			rest = append(rest, Path{p, n})
+		}
+	}
+	slices.SortFunc(rest, largestFirst)
+	return append(slices.Clone(layers[:maxLayers-1]), group(rest)), nil
+}
+
+func largestFirst(a, b Path) int {
+	return cmp.Or(cmp.Compare(b.NarSize, a.NarSize), cmp.Compare(a.Path, b.Path))
 }
 
 // group makes one layer of two or more paths, the largest of which comes first.

@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/rules-strata/rules_strata/tool/image"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
@@ -181,6 +182,48 @@ func TestLargestFirst_Properties(t *testing.T) {
 	})
 }
 
+// Fewer layers than planned are those that would have been planned for so few.
+func TestShrink_Properties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var closure []Path
+		for i, size := range rapid.SliceOfN(rapid.Int64Range(0, 5), 0, 30).Draw(t, "sizes") {
+			closure = append(closure, Path{store.Path(fmt.Sprintf("/nix/store/%032d-p", i)), size})
+		}
+		planned, limit := rapid.IntRange(1, MaxLayers).Draw(t, "planned"), rapid.IntRange(1, 40).Draw(t, "limit")
+		layers, err := LargestFirst(closure, planned)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Shrink(layers, closure, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := LargestFirst(closure, min(planned, limit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+	})
+}
+
+// A plan that isn't by size keeps its first layers.
+func TestShrink_OtherPlan(t *testing.T) {
+	a, b, c, d := path('1', "a", 1), path('2', "b", 2), path('3', "c", 3), path('4', "d", 4)
+	layers := []Layer{{"ab", []store.Path{a.Path, b.Path}}, {"c", []store.Path{c.Path}}, {"d", []store.Path{d.Path}}}
+	got, err := Shrink(layers, []Path{a, b, c, d}, 2)
+	if err != nil || !slices.Equal(names(got), []string{"ab", "d-and-1-more-" + groupHash(t, c, d)}) || len(layers) != 3 || layers[1].Name != "c" {
+		t.Errorf("got %v, %v; the layers given are %v", got, err, layers)
+	}
+	if _, err := Shrink(layers, []Path{a, b, c}, 2); err == nil || !strings.Contains(err.Error(), string(d.Path)+" is in the layer d, but not in the closure") {
+		t.Errorf("error %v", err)
+	}
+	if _, err := Shrink(layers, []Path{a, b, c, d}, 0); err == nil {
+		t.Error("a limit of 0 is taken")
+	}
+}
+
 // The real closure: what the example's lock must say.
 func TestLargestFirst_Web(t *testing.T) {
 	b, err := os.ReadFile("../../testdata/web/closure/path-info-nix-2.34-format1.json")
@@ -206,6 +249,13 @@ func TestLargestFirst_Web(t *testing.T) {
 	}
 	if rest := layers[4]; len(rest.Paths) != len(closure)-4 {
 		t.Errorf("the rest holds %d paths, want %d", len(rest.Paths), len(closure)-4)
+	}
+}
+
+// What may be planned is what an image may have.
+func TestMaxLayers(t *testing.T) {
+	if MaxLayers != image.MaxLayers {
+		t.Errorf("MaxLayers is %d, image.MaxLayers %d", MaxLayers, image.MaxLayers)
 	}
 }
 

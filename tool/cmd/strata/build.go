@@ -65,9 +65,9 @@ what was there before stays.`,
 	fl.StringVar(&f.root, "root", "", "the `NAME` of the root (not needed if the lock has one)")
 	fl.StringVar(&f.system, "system", "", "the `SYSTEM` of the root (not needed if it has one)")
 	fl.StringVarP(&f.output, "output", "o", "", "the `FILE` to write, - for standard output (default: NAME.tar, or NAME.oci for a layout)")
-	fl.StringVar(&f.format, "format", formatArchive, "archive (one tar for docker, podman, skopeo, ctr) or layout (an OCI image layout directory)")
+	fl.StringVar(&f.format, "format", formatArchive, "the `KIND` of output: archive (one tar for docker, podman, skopeo, ctr) or layout (an OCI image layout directory)")
 	fl.StringArrayVar(&f.tags, "tag", nil, "a name `NAME[:TAG]` in the archive; repeatable, changes no digest")
-	fl.StringVar(&f.compression, "compression", layer.Gzip, "of the layers: gzip, zstd or none")
+	fl.StringVar(&f.compression, "compression", layer.Gzip, "the `KIND` of the layers' compression: gzip, zstd or none")
 	fl.IntVar(&f.maxLayers, "max-layers", 0, "the most layers `N` (default: as the lock plans)")
 	fl.StringVar(&f.digestFile, "digest-file", "", "also write the image's digest to `FILE`")
 	fl.BoolVar(&f.json, "json", false, "print digest, layers and their store paths as JSON")
@@ -186,18 +186,18 @@ func chooseOne(what, name string, known []string) (string, error) {
 	return name, nil
 }
 
-// layers returns the layers of the image, lowest first: the lock's plan where
-// it keeps to --max-layers, else largest first, as the rule in Starlark does.
+// layers returns the layers of the image, lowest first: the lock's plan, shrunk
+// to --max-layers as the rule in Starlark does it.
 func (f *buildFlags) layers(l *lock.Lock, root, system string) ([]plan.Layer, error) {
 	names := l.Plan.Images[root][system]
-	if f.maxLayers > 0 && len(names) > f.maxLayers {
-		return plan.LargestFirst(l.PlanPaths(l.Closure(l.Roots[root][system])), f.maxLayers)
-	}
 	layers := make([]plan.Layer, len(names))
 	for i, name := range names {
 		layers[i] = plan.Layer{Name: name, Paths: l.Plan.Layers[name]}
 	}
-	return layers, nil
+	if f.maxLayers == 0 {
+		return layers, nil
+	}
+	return plan.Shrink(layers, l.PlanPaths(l.Closure(l.Roots[root][system])), f.maxLayers)
 }
 
 // The JSON that --json prints.
