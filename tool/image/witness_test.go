@@ -107,3 +107,12 @@ func TestRealImage_SameBytesTwice(t *testing.T) {
 		}
 	}
 }
+
+// The whole closure of a real server, one layer for each of the largest paths
+// and one for the rest.
+func TestRealImage_Web(t *testing.T) {
+	layers := imagetest.Web(t, testdata, "zstd", 8)
+	settings := image.Settings{System: "x86_64-linux", Env: []string{"PATH=/bin"}, ExposedPorts: []string{"18080"}, WorkingDir: "/"}
+	img, blobs := imagetest.Build(t, settings, layers)
+	checkOracle(t, imagetest.Archive(t, img, blobs, "web:dev"), img, len(layers))
+}

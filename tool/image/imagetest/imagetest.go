@@ -23,7 +23,7 @@ import (
 // names and modes of every kind.
 const MiniCache = "variants/zstd"
 
-// WebCache is the closure of a web server, 42 store paths, below testdata/web.
+// WebCache is the closure of a web server and two paths beside it, 42 in all, below testdata/web.
 const WebCache = "cache"
 
 // Layer is a layer in files of its own.
