@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
@@ -27,5 +28,24 @@ func main() {
 		signal.Stop(signals) // A second one ends the process at once.
 		cancel(fmt.Errorf("stopped by signal: %v", s))
 	}()
+	if err := enterWorkingDirectory(); err != nil {
+		report(os.Stderr, err)
+		os.Exit(exitFailed)
+	}
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// enterWorkingDirectory goes where the user is who said `bazel run`: Bazel
+// starts the program in its runfiles, and says by an environment variable where
+// it was called. Programs that `bazel run` starts and that went elsewhere themselves mean it so.
+func enterWorkingDirectory() error {
+	dir := os.Getenv("BUILD_WORKING_DIRECTORY")
+	if dir == "" {
+		return nil
+	}
+	now, err := os.Getwd()
+	if err != nil || !strings.Contains(now, ".runfiles/") {
+		return err
+	}
+	return os.Chdir(dir)
 }
