@@ -13,5 +13,15 @@
 // and ends without a newline. A digest depends on each of these, so they change
 // only with [digestfile.FormatVersion].
 //
+// # Names
+//
+// An image may have any number of names. What clients make of them:
+//
+//   - none: docker and podman load the image without a name, by its ID; skopeo
+//     takes the archive as it is; ctr imports nothing unless told --digests.
+//   - one: all of them find it; oci-archive:FILE and oci-archive:FILE:TAG are the same.
+//   - several: docker, podman and ctr get all of them; skopeo's oci-archive and
+//     umoci want to be told which tag, docker-archive does not.
+//
 // The package never looks into a layer's tar; tool/validate does.
 package image
