@@ -59,17 +59,40 @@ func Create(path string) (*File, error) {
 }
 
 // Commit closes the file and puts it in its place. On an error nothing is left of it.
-func (f *File) Commit() error {
-	if f.done {
-		return os.ErrClosed
+func (f *File) Commit() error { return CommitAll(f) }
+
+// CommitAll commits files that are of no use without one another. None is put
+// in its place before each is closed without an error. On an error nothing is
+// left of any, not even of those that were in their places by then.
+func CommitAll(files ...*File) error {
+	for _, f := range files {
+		if f.done {
+			return os.ErrClosed
+		}
 	}
-	f.done = true
-	err := f.Close()
+	var err error
+	for _, f := range files {
+		f.done = true
+		if closeErr := f.Close(); err == nil {
+			err = closeErr
+		}
+	}
+	placed := 0
+	for ; err == nil && placed < len(files); placed++ {
+		f := files[placed]
+		if err = os.Rename(f.Name(), f.path); err != nil {
+			break
+		}
+	}
 	if err == nil {
-		err = os.Rename(f.Name(), f.path)
+		return nil
 	}
-	if err != nil {
-		os.Remove(f.Name())
+	for i, f := range files {
+		if i < placed {
+			os.Remove(f.path)
+		} else {
+			os.Remove(f.Name())
+		}
 	}
 	return err
 }

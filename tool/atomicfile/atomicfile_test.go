@@ -147,6 +147,45 @@ func TestCommit_Fails(t *testing.T) {
 	}
 }
 
+// Of files that belong together, all are in their places or none.
+func TestCommitAll(t *testing.T) {
+	create := func(paths ...string) (files []*File) {
+		for _, path := range paths {
+			f, err := Create(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files = append(files, f)
+		}
+		return files
+	}
+	dir := t.TempDir()
+	a, b, c := filepath.Join(dir, "a"), filepath.Join(dir, "b"), filepath.Join(dir, "c")
+	if err := CommitAll(create(a, b, c)...); err != nil || names(t, dir) != "a b c" {
+		t.Fatalf("%v; there are %s", err, names(t, dir))
+	}
+
+	files := create(a, b, c)
+	files[2].File.Close() // so that closing it is an error, as on a full disk
+	if err := CommitAll(files...); err == nil || names(t, dir) != "a b c" {
+		t.Errorf("one can't be closed: error %v; there are %s, want what was there before", err, names(t, dir))
+	}
+
+	files = create(a, b, c)
+	if err := os.Remove(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(b, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := CommitAll(files...); err == nil || names(t, dir) != "b c" {
+		t.Errorf("one can't be renamed: error %v; there are %s, want only what was never replaced", err, names(t, dir))
+	}
+	if err := CommitAll(files...); err == nil {
+		t.Error("a second CommitAll is taken")
+	}
+}
+
 func TestWriteIfChanged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	for i, tc := range []struct {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -107,19 +108,38 @@ func Parse(b []byte) (*File, error) {
 		return nil, fmt.Errorf("formatVersion %d: want %d; build the layer again with the same release as the image", f.FormatVersion, FormatVersion)
 	case f.Descriptor.MediaType == "":
 		return nil, fmt.Errorf("descriptor.mediaType is missing")
-	case f.Descriptor.Size < 0 || f.UncompressedSize < 0:
-		return nil, fmt.Errorf("negative size")
+	case f.Descriptor.Size < 0:
+		return nil, fmt.Errorf("descriptor.size: want 0 or more, found %d", f.Descriptor.Size)
+	case f.UncompressedSize < 0:
+		return nil, fmt.Errorf("uncompressedSize: want 0 or more, found %d", f.UncompressedSize)
+	case f.Entries < 0:
+		return nil, fmt.Errorf("entries: want 0 or more, found %d", f.Entries)
 	}
-	if err := f.Descriptor.Digest.Validate(); err != nil {
-		return nil, fmt.Errorf("descriptor.digest %q: %w", f.Descriptor.Digest, err)
+	if err := checkDigest(f.Descriptor.Digest); err != nil {
+		return nil, fmt.Errorf("descriptor.digest: %w", err)
 	}
-	if err := f.DiffID.Validate(); err != nil {
-		return nil, fmt.Errorf("diffID %q: %w", f.DiffID, err)
+	if err := checkDigest(f.DiffID); err != nil {
+		return nil, fmt.Errorf("diffID: %w", err)
 	}
 	for i, p := range f.StorePaths {
 		if _, err := store.ParsePath(string(p.Path)); err != nil {
 			return nil, fmt.Errorf("storePaths[%d]: %w", i, err)
 		}
+		if p.NarSize < 0 || p.Entries < 0 {
+			return nil, fmt.Errorf("storePaths[%d], %s: negative narSize or entries", i, p.Path)
+		}
 	}
 	return f, nil
+}
+
+// checkDigest takes SHA-256 alone: the blob's place in a layout and in a cache is named by it.
+func checkDigest(d digest.Digest) error {
+	err := d.Validate()
+	if a, _, ok := strings.Cut(string(d), ":"); ok && a != string(digest.SHA256) {
+		err = fmt.Errorf("want sha256:<64 hex>, found %s", a)
+	}
+	if err != nil {
+		return fmt.Errorf("%q: %w", d, err)
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/rules-strata/rules_strata/tool/atomicfile"
 	"github.com/rules-strata/rules_strata/tool/layer"
 )
 
@@ -44,11 +45,17 @@ func build(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 
-	blob, err := createOutput(c.output)
+	blob, err := atomicfile.Create(c.output)
 	if err != nil {
-		return err
+		return fmt.Errorf("--output=%s: %w", c.output, err)
 	}
-	defer blob.discard()
+	defer blob.Abort()
+	digests, err := atomicfile.Create(c.digestFile)
+	if err != nil {
+		return fmt.Errorf("--digest-file=%s: %w", c.digestFile, err)
+	}
+	defer digests.Abort()
+
 	nars := make([]layer.NAR, len(c.nars))
 	open := opener()
 	for i, n := range c.nars {
@@ -62,13 +69,8 @@ func build(ctx context.Context, args []string, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
-	digests, err := createOutput(c.digestFile)
-	if err != nil {
-		return err
-	}
-	defer digests.discard()
 	if _, err := digests.Write(text); err != nil {
 		return err
 	}
-	return commit(blob, digests)
+	return atomicfile.CommitAll(blob, digests)
 }

@@ -495,6 +495,7 @@ func TestDependencies(t *testing.T) {
 		"github.com/klauspost/pgzip",
 		"github.com/opencontainers/go-digest",
 		"github.com/opencontainers/image-spec/specs-go",
+		"github.com/rules-strata/rules_strata/tool/atomicfile",
 		"github.com/rules-strata/rules_strata/tool/cmd/layer",
 		"github.com/rules-strata/rules_strata/tool/digestfile",
 		"github.com/rules-strata/rules_strata/tool/fetch",

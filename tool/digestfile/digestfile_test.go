@@ -1,0 +1,179 @@
+package digestfile
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/rules-strata/rules_strata/tool/store"
+)
+
+// sample is a layer of two store paths.
+func sample() *File {
+	return &File{
+		FormatVersion: FormatVersion,
+		Descriptor: ocispec.Descriptor{
+			MediaType: ocispec.MediaTypeImageLayerGzip,
+			Digest:    "sha256:1a4f02e182536e93d2baac9c00bbbf2192a769f2ce75dfd2ee5f19e347824eda",
+			Size:      230,
+		},
+		DiffID:           "sha256:458c3e2e3ec64853687c926cb47c34e7669a22d65da1d8dd810ffb7372114f44",
+		UncompressedSize: 8704,
+		Compression:      "gzip",
+		Level:            "default",
+		Entries:          5,
+		StorePaths: []StorePath{
+			{Path: "/nix/store/0g80j8fh4wp8p2jmb0a8giig40jzalcj-a", NarHash: store.Hash{1, 2, 3}, NarSize: 1000, Entries: 2},
+			{Path: "/nix/store/znxxkmh64da14rs51fhii310i4r8y6ab-b+c", NarHash: store.Hash{31: 0xff}, NarSize: 96, Entries: 1},
+		},
+	}
+}
+
+// The form is part of what Bazel caches by; a change of it raises FormatVersion.
+const sampleText = `{
+  "formatVersion": 1,
+  "descriptor": {
+    "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
+    "digest": "sha256:1a4f02e182536e93d2baac9c00bbbf2192a769f2ce75dfd2ee5f19e347824eda",
+    "size": 230
+  },
+  "diffID": "sha256:458c3e2e3ec64853687c926cb47c34e7669a22d65da1d8dd810ffb7372114f44",
+  "uncompressedSize": 8704,
+  "compression": "gzip",
+  "level": "default",
+  "entries": 5,
+  "storePaths": [
+    {
+      "path": "/nix/store/0g80j8fh4wp8p2jmb0a8giig40jzalcj-a",
+      "narHash": "sha256:0102030000000000000000000000000000000000000000000000000000000000",
+      "narSize": 1000,
+      "entries": 2
+    },
+    {
+      "path": "/nix/store/znxxkmh64da14rs51fhii310i4r8y6ab-b+c",
+      "narHash": "sha256:00000000000000000000000000000000000000000000000000000000000000ff",
+      "narSize": 96,
+      "entries": 1
+    }
+  ]
+}
+`
+
+func TestMarshal(t *testing.T) {
+	got, err := sample().Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != sampleText {
+		t.Errorf("got %s", got)
+	}
+	f, err := Parse(got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(f, sample()) {
+		t.Errorf("read back %+v", f)
+	}
+}
+
+func TestParse_Refusals(t *testing.T) {
+	for _, c := range []struct{ old, new, want string }{
+		{sampleText, "", "EOF"},
+		{sampleText, "null", "formatVersion 0: want 1"},
+		{sampleText, "[]", "cannot unmarshal array"},
+		{"}\n  ]", "}\n", "invalid character"},
+		{"\n}\n", "\n}\n{}", "bytes follow the JSON object at offset"},
+		{"\n}\n", "\n}\nx", "bytes follow the JSON object at offset"},
+		{`"formatVersion": 1`, `"formatVersion": 2`, "formatVersion 2: want 1; build the layer again"},
+		{`"formatVersion": 1`, `"formatVersion": "1"`, "formatVersion"},
+		{`"entries": 5`, `"entries": 5, "more": 1`, `unknown field "more"`},
+		{`"size": 230`, `"size": 230, "colour": 1`, `unknown field "colour"`},
+		{`"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",`, ``, "descriptor.mediaType is missing"},
+		{`"size": 230`, `"size": -1`, "descriptor.size: want 0 or more, found -1"},
+		{`"size": 230`, `"size": 1e3`, "size"},
+		{`"uncompressedSize": 8704`, `"uncompressedSize": -8704`, "uncompressedSize: want 0 or more, found -8704"},
+		{`"entries": 5`, `"entries": -5`, "entries: want 0 or more, found -5"},
+		{`"digest": "sha256:1a4f`, `"digest": "sha256:1A4F`, "descriptor.digest: "},
+		{`"digest": "sha256:1a4f`, `"digest": "sha256:../../1a4f`, "descriptor.digest: "},
+		{`"diffID": "sha256:458c`, `"diffID": "458c`, "diffID: "},
+		{`"diffID": "sha256:458c3e2e3ec64853687c926cb47c34e7669a22d65da1d8dd810ffb7372114f44"`, `"diffID": "sha512:` + strings.Repeat("0", 128) + `"`, "want sha256:<64 hex>, found sha512"},
+		{`"path": "/nix/store/0g80`, `"path": "/nix/store/../0g80`, "storePaths[0]: "},
+		{`"narHash": "sha256:0102`, `"narHash": "sha256:01`, "sha256"},
+		{`"narSize": 96`, `"narSize": -96`, "storePaths[1], /nix/store/znxxkmh64da14rs51fhii310i4r8y6ab-b+c: negative"},
+	} {
+		text := strings.Replace(sampleText, c.old, c.new, 1)
+		if text == sampleText {
+			t.Fatalf("%q is not in the sample", c.old)
+		}
+		f, err := Parse([]byte(text))
+		if err == nil || f != nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q for %q: %v, want an error with %q", c.new, c.old, err, c.want)
+		}
+	}
+}
+
+func TestRead(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "layer.json")
+	if _, err := Read(path); !os.IsNotExist(err) {
+		t.Errorf("no file: %v", err)
+	}
+	if err := os.WriteFile(path, []byte(sampleText), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Read(path)
+	if err != nil || !reflect.DeepEqual(f, sample()) {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if err := os.WriteFile(path, []byte("{"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(path); err == nil || !strings.HasPrefix(err.Error(), "digest file "+path+": ") {
+		t.Errorf("cut: %v, want an error that names the file", err)
+	}
+	// A file over the limit is refused before it is in memory.
+	big, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer big.Close()
+	if err := big.Truncate(maxSize + 1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(path); err == nil || !strings.Contains(err.Error(), "over 67108864 bytes") {
+		t.Errorf("too big: %v", err)
+	}
+}
+
+// Whatever is accepted is written and read again as the same.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(sampleText))
+	f.Add([]byte(`{}`))
+	f.Add([]byte(`{"formatVersion":1,"descriptor":{"mediaType":"x","digest":"sha256:1a4f02e182536e93d2baac9c00bbbf2192a769f2ce75dfd2ee5f19e347824eda","size":0},"diffID":"sha256:458c3e2e3ec64853687c926cb47c34e7669a22d65da1d8dd810ffb7372114f44"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		file, err := Parse(b)
+		if err != nil {
+			return
+		}
+		first, err := file.Marshal()
+		if err != nil {
+			t.Fatalf("accepted, but not written: %v", err)
+		}
+		again, err := Parse(first)
+		if err != nil {
+			t.Fatalf("written, but not accepted: %v\n%s", err, first)
+		}
+		second, err := again.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(first, second) {
+			t.Fatalf("other bytes the second time:\n%s\n%s", first, second)
+		}
+	})
+}
