@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -18,13 +19,16 @@ func TestPush(t *testing.T) {
 	img := web(t)
 	need(t, "skopeo", "crane")
 	host := registry(t)
+	// Bazel's layout has links to the blobs, which crane refuses.
+	layout := filepath.Join(scratch(t), "layout")
+	run(t, "cp", "-r", "-L", img.layout, layout)
 	pushes := []struct {
 		name string
 		push []string
 	}{
 		{"skopeo-archive", []string{"skopeo", "copy", "--dest-tls-verify=false", "oci-archive:" + img.archive, "docker://REF"}},
 		{"skopeo-layout", []string{"skopeo", "copy", "--dest-tls-verify=false", "oci:" + img.ociLayout(), "docker://REF"}},
-		{"crane-layout", []string{"crane", "push", "--insecure", img.layout, "REF"}},
+		{"crane-layout", []string{"crane", "push", "--insecure", layout, "REF"}},
 	}
 	for _, p := range pushes {
 		ref := host + "/" + p.name + ":dev"
