@@ -67,6 +67,9 @@ same isn't touched.`,
 }
 
 func (f *lockFlags) run(cmd *cobra.Command) error {
+	if f.output == "-" {
+		return usagef("--output: want a file: a lock's relative URLs are relative to its folder")
+	}
 	p, dir, err := f.readProject(cmd)
 	if err != nil {
 		return err
