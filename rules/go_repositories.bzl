@@ -1,0 +1,87 @@
+"`strata_go_repositories`: for WORKSPACE files, the Go modules that strata's tools are built with."
+
+load("@bazel_gazelle//:deps.bzl", "go_repository")
+load("@bazel_tools//tools/build_defs/repo:utils.bzl", "maybe")
+
+def strata_go_repositories():
+    """Declares the Go modules of strata's tools, in the versions of its go.mod, unless the workspace has them already.
+
+    Call it before `go_rules_dependencies` and `gazelle_dependencies`, which declare other versions of some.
+    """
+    maybe(
+        go_repository,
+        name = "com_github_inconshreveable_mousetrap",
+        importpath = "github.com/inconshreveable/mousetrap",
+        sum = "h1:wN+x4NVGpMsO7ErUn/mUI3vEoE6Jt13X2s0bqwp9tc8=",
+        version = "v1.1.0",
+    )
+    maybe(
+        go_repository,
+        name = "com_github_klauspost_compress",
+        importpath = "github.com/klauspost/compress",
+        sum = "h1:zWNoFqq/lSuYQRim3dUXlXeA0IqwuZGicdG5ZTfY5j4=",
+        version = "v1.20.3",
+    )
+    maybe(
+        go_repository,
+        name = "com_github_klauspost_pgzip",
+        importpath = "github.com/klauspost/pgzip",
+        sum = "h1:8t+KjjzD/0n/8vNlJGGZmTeK4njuwffOQvJm8tOSc8o=",
+        version = "v1.3.0",
+    )
+    maybe(
+        go_repository,
+        name = "com_github_opencontainers_go_digest",
+        importpath = "github.com/opencontainers/go-digest",
+        sum = "h1:apOUWs51W5PlhuyGyz9FCeeBIOUDA/6nW8Oi/yOhh5U=",
+        version = "v1.0.0",
+    )
+    maybe(
+        go_repository,
+        name = "com_github_opencontainers_image_spec",
+        importpath = "github.com/opencontainers/image-spec",
+        sum = "h1:y0fUlFfIZhPF1W537XOLg0/fcx6zcHCJwooC2xJA040=",
+        version = "v1.1.1",
+    )
+    maybe(
+        go_repository,
+        name = "com_github_spf13_cobra",
+        importpath = "github.com/spf13/cobra",
+        sum = "h1:DMTTonx5m65Ic0GOoRY2c16WCbHxOOw6xxezuLaBpcU=",
+        version = "v1.10.2",
+    )
+    maybe(
+        go_repository,
+        name = "com_github_spf13_pflag",
+        importpath = "github.com/spf13/pflag",
+        sum = "h1:4EBh2KAYBwaONj6b2Ye1GiHfwjqyROoF4RwYO+vPwFk=",
+        version = "v1.0.10",
+    )
+    maybe(
+        go_repository,
+        name = "com_github_therootcompany_xz",
+        importpath = "github.com/therootcompany/xz",
+        sum = "h1:CmOtsn1CbtmyYiusbfmhmkpAAETj0wBIH6kCYaX+xzw=",
+        version = "v1.0.1",
+    )
+    maybe(
+        go_repository,
+        name = "org_golang_x_sync",
+        importpath = "golang.org/x/sync",
+        sum = "h1:SZjpbeLmrCk4xhRSZFNZW5gFUeCeFgjekvI/+gfScek=",
+        version = "v0.22.0",
+    )
+    maybe(
+        go_repository,
+        name = "org_golang_x_sys",
+        importpath = "golang.org/x/sys",
+        sum = "h1:o7XGOvZQCADBQQ4Y7VNq2dRWQR7JmOUW8Kxx4ZsNgWs=",
+        version = "v0.47.0",
+    )
+    maybe(
+        go_repository,
+        name = "org_golang_x_term",
+        importpath = "golang.org/x/term",
+        sum = "h1:PQ5pkm/rLO6HnxFR7N2lJHOZX6Kez5Y1gDSJla6jo7Q=",
+        version = "v0.38.0",
+    )
