@@ -116,4 +116,3 @@ func TestWrite_Allocations(t *testing.T) {
 		t.Errorf("%.0f allocations for 10 entries, %.0f for 10,000", few, many)
 	}
 }
-

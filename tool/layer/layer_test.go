@@ -312,28 +312,36 @@ func TestWrite_Refusals(t *testing.T) {
 		{"level", []NAR{n}, Options{Level: "11"}, `level "11": want one of fastest, default, best`},
 		{"level of none", []NAR{n}, Options{Compression: None, Level: LevelBest}, `compression "none" has no levels`},
 		{
-			"wrong NarHash", []NAR{with(func(n *NAR) { n.File.NarHash = other })}, Options{},
+			"wrong NarHash",
+			[]NAR{with(func(n *NAR) { n.File.NarHash = other })},
+			Options{},
 			fmt.Sprintf("%s: NarHash mismatch: want %s, got %s (after %d bytes)", path, other, n.File.NarHash, len(good)),
 		},
 		{"wrong FileHash", []NAR{with(func(n *NAR) { n.File.FileHash = other })}, Options{}, path + ": FileHash mismatch: want " + other.String()},
 		{
-			"NAR too long", []NAR{with(func(n *NAR) { n.File.NarSize -= 8 })}, Options{},
+			"NAR too long",
+			[]NAR{with(func(n *NAR) { n.File.NarSize -= 8 })},
+			Options{},
 			path + ": ",
 		},
 		{"NAR too short", []NAR{with(func(n *NAR) { n.File.NarSize += 8 })}, Options{}, path + ": "},
 		{"unknown NAR compression", []NAR{with(func(n *NAR) { n.File.Compression = "arj" })}, Options{}, path + ": compression \"arj\""},
 		{
-			"cannot open", []NAR{with(func(n *NAR) {
+			"cannot open",
+			[]NAR{with(func(n *NAR) {
 				n.Open = func(context.Context) (io.ReadCloser, error) { return nil, errors.New("no such thing") }
-			})}, Options{},
+			})},
+			Options{},
 			path + ": no such thing",
 		},
 		{
-			"read error", []NAR{with(func(n *NAR) {
+			"read error",
+			[]NAR{with(func(n *NAR) {
 				n.Open = func(context.Context) (io.ReadCloser, error) {
 					return io.NopCloser(io.MultiReader(bytes.NewReader(good[:500]), iotest.ErrReader(errors.New("the disk is on fire")))), nil
 				}
-			})}, Options{},
+			})},
+			Options{},
 			path + ": the disk is on fire",
 		},
 	} {
@@ -528,4 +536,37 @@ func (a *afterBytes) Read(p []byte) (int, error) {
 		a.f()
 	}
 	return n, err
+}
+
+// What format version 1 is, to the byte. When these digests change, every layer that was ever built has
+// other ones too: raise digestfile.FormatVersion, and say so in the release notes. A new
+// release of a compression library is the usual reason. They are the same on every architecture.
+func TestWrite_PinnedDigests(t *testing.T) {
+	if digestfile.FormatVersion != 1 {
+		t.Error("the digests below are those of format version 1")
+	}
+	nars := []NAR{
+		cached(t, webDir+"/cache", "xznc9l6ppin9j93x7xsvaba3qkn46hwr-bash-5.2.15"),
+		cached(t, webDir+"/cache", "asn0wpn021jshb0g4kh09vy554qv14a2-oddities-1.0"),
+	}
+	for _, c := range []struct {
+		o      Options
+		digest string
+	}{
+		{Options{Compression: None}, "sha256:9560d70a2a04418a7d7817bd554085372804685affbdf58b0fd0100c750da346"},
+		{Options{Compression: Gzip}, "sha256:61c870f5643e1389b97d9e691e107ee2c3f60f2aa0014a94b7db2bde1a8de3c3"},
+		{Options{Compression: Gzip, Level: LevelFastest}, "sha256:82df0700383f24fefebdeedbba763a35983460ce11cb23d7119a0d4dd8760b90"},
+		{Options{Compression: Gzip, Level: LevelBest}, "sha256:75b331443ef15746a7af51e5b9b067d0c611460eab5869a79adb0bf2a02b1678"},
+		{Options{Compression: Zstd}, "sha256:c567753d3d14f48f9cc208ff459d96749502298351387e1d8b6bf23c938fa006"},
+		{Options{Compression: Zstd, Level: LevelFastest}, "sha256:5f294b74a925f7cddfa0c9a5e5a0c488cd81449dfe9d652db46da195acd01557"},
+		{Options{Compression: Zstd, Level: LevelBest}, "sha256:b6a678d53cc4d8f8ab3e0201680ab21c5db1392014eca37c677fef5a1eb81870"},
+	} {
+		f, err := Write(t.Context(), io.Discard, nars, c.o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(f.Descriptor.Digest); got != c.digest {
+			t.Errorf("%+v: %s, want %s", c.o, got, c.digest)
+		}
+	}
 }

@@ -15,15 +15,15 @@ import (
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
-const help = `layer turns the NARs of store paths into a layer of an OCI image.
+var help = fmt.Sprintf(`layer turns the NARs of store paths into a layer of an OCI image.
 
 Usage: layer --output=BLOB --digest-file=JSON [options] NAR-GROUP...
        layer @FILE        (one argument a line, taken as it is)
 
   --output=BLOB            where the blob goes
   --digest-file=JSON       where its digest file goes: descriptor, diff ID, store paths
-  --compression=NAME       gzip (default), zstd or none
-  --level=NAME             fastest, default or best
+  --compression=NAME       %s (default: the first)
+  --level=NAME             %s
   --allow-whiteout-names   let names beginning with .wh. pass; container runtimes take them for orders to remove files
   --help                   print this text
 
@@ -32,7 +32,7 @@ Each store path is a group of arguments, begun by its --store-path:
   --store-path=PATH        such as /nix/store/<hash>-<name>
   --nar-hash=HASH          of the NAR: sha256:<hex>, or any form that Nix writes
   --nar-size=N             of the NAR, in bytes
-  --nar-compression=NAME   how the NAR file is compressed: none, xz, zstd, gzip, bzip2
+  --nar-compression=NAME   how the NAR file is compressed: %s
   --nar=FILE               the NAR file, or:
   --url=URL                where it is (http:, https:, file:); several are tried in order
   --file-hash=HASH         of the NAR file as it is stored; needed with --url
@@ -40,7 +40,9 @@ Each store path is a group of arguments, begun by its --store-path:
 
 The bytes are checked against all of these as they stream. On failure the exit
 code is 1 (2: wrong arguments), and neither output is written.
-`
+`, names(layer.Compressions()), names(layer.Levels()), names(narfile.Compressions()))
+
+func names(list []string) string { return strings.Join(list, ", ") }
 
 // maxArgsSize bounds an argument file: a layer of 20,000 store paths needs some 10 MB.
 const maxArgsSize = 64 << 20
@@ -211,12 +213,12 @@ func (s *flagSet) setLayer(name, value string) (known bool, err error) {
 	case "--compression":
 		s.c.options.Compression = value
 		if !slices.Contains(layer.Compressions(), value) {
-			err = fmt.Errorf("%s: %q: want one of %s", name, value, strings.Join(layer.Compressions(), ", "))
+			err = fmt.Errorf("%s: %q: want one of %s", name, value, names(layer.Compressions()))
 		}
 	case "--level":
 		s.c.options.Level = value
 		if !slices.Contains(layer.Levels(), value) {
-			err = fmt.Errorf("%s: %q: want one of %s", name, value, strings.Join(layer.Levels(), ", "))
+			err = fmt.Errorf("%s: %q: want one of %s", name, value, names(layer.Levels()))
 		}
 	case "--allow-whiteout-names":
 		if s.c.options.AllowWhiteoutNames, err = strconv.ParseBool(value); err != nil {

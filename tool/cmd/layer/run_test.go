@@ -528,4 +528,3 @@ func TestDependencies(t *testing.T) {
 		}
 	}
 }
-
