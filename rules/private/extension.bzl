@@ -7,7 +7,7 @@ load(":nar_repository.bzl", "nar_repository")
 load(":store_names.bzl", "repository_name_error")
 
 def _strata_impl(mctx):
-    hubs = {}  # name → who declared it
+    hubs = {}  # name -> who declared it
     nars = []
     direct = []
     direct_dev = []

@@ -1,4 +1,4 @@
-"The repository of a lock: `@store//:web`, `@store//path:…`, `@store//layer:…`."
+"The repository of a lock: `@store//:web`, `@store//path:...`, `@store//layer:...`."
 
 load(":hub_files.bzl", "hub_files", "nars_file")
 load(":lock_file.bzl", "parse_lock")

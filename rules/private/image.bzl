@@ -219,7 +219,7 @@ image(
 | `manifest` | `NAME.manifest.json` | OCI image manifest; like the next three it is made from the layers' digest files alone |
 | `config` | `NAME.config.json` | OCI image config |
 | `descriptor` | `NAME.descriptor.json` | OCI descriptor of the manifest, with the platform |
-| `digest` | `NAME.digest` | the image's digest, as `sha256:…` and a newline |
+| `digest` | `NAME.digest` | the image's digest, as `sha256:...` and a newline |
 | `layout` | `NAME.layout` | OCI image layout, whose layers are links to the blobs: no copies |
 | `layers` | | the layers' blobs, lowest first |
 | `digest_files` | | what is known of each layer without its bytes, JSON |
@@ -244,13 +244,13 @@ path of the closure is in exactly one layer, or the build fails and names it.
             doc = "The program and its first arguments.",
         ),
         "cmd": attr.string_list(
-            doc = "The arguments that `docker run IMAGE ARGS…` replaces; without `entrypoint`, the program too.",
+            doc = "The arguments that `docker run IMAGE ARGS...` replaces; without `entrypoint`, the program too.",
         ),
         "env": attr.string_dict(
             doc = "The environment, in this order.",
         ),
         "labels": attr.string_dict(
-            doc = "The config's labels, as `{\"org.opencontainers.image.source\": \"https://…\"}`.",
+            doc = "The config's labels, as `{\"org.opencontainers.image.source\": \"https://...\"}`.",
         ),
         "user": attr.string(
             doc = "Who runs the program: a name or a number, alone or with a group, as `1000:100`.",

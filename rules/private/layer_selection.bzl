@@ -48,7 +48,7 @@ def select_layers(closure, explicit, planned, max_layers):
                 e.nar_hash,
             ))
 
-    # Path → the layer that holds it.
+    # Path -> the layer that holds it.
     taken = {}
     for layer in explicit:
         for e in layer.store_paths:

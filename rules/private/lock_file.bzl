@@ -179,7 +179,7 @@ def nar_repository_name(file_hash):
       file_hash: string, `sha256:<64 hex>` of the NAR as stored.
 
     Returns:
-      string, as `strata_nar_0f6ea4…` with half of the hash: paths whose NARs are the same file share it.
+      string, as `strata_nar_0f6ea4...` with half of the hash: paths whose NARs are the same file share it.
     """
     return "strata_nar_" + file_hash[len("sha256:"):][:32]
 
@@ -202,7 +202,7 @@ def resolve_file_url(url, directory):
       directory: string, the absolute path of the lock's directory, not encoded. Not read for other URLs.
 
     Returns:
-      string, as `file:///home/me/work/cache/nar/1gqi….nar.xz`.
+      string, as `file:///home/me/work/cache/nar/1gqi....nar.xz`.
     """
     if not url.startswith("file:") or url.startswith("file://"):
         return url

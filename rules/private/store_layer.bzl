@@ -32,7 +32,7 @@ store_layer = rule(
     implementation = _store_layer_impl,
     doc = """Makes one layer out of store paths: exactly those named, not what they refer to.
 
-A lock's repository has the planned ones (`@store//layer:…`), and `image` uses them without being told. Declare one by
+A lock's repository has the planned ones (`@store//layer:...`), and `image` uses them without being told. Declare one by
 hand to say what goes together:
 
 ```starlark

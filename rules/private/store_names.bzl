@@ -90,5 +90,5 @@ def repository_name_error(name):
     if not name or name[0] not in _LETTERS or not consists_of(name, _LETTERS + "0123456789_"):
         return "%r: want a letter followed by letters, digits and _" % name
     if name.startswith("strata_nar_"):
-        return "%r: strata_nar_… is kept for NARs" % name
+        return "%r: strata_nar_... is kept for NARs" % name
     return None

@@ -70,7 +70,7 @@ store_path(
     name = "motd",
     nar = "motd.nar.xz",
     compression = "xz",
-    nar_hash = "sha256:c9f0e2f1…",
+    nar_hash = "sha256:c9f0e2f1...",
     nar_size = "168",
     path = "/nix/store/jbnpmbz98y0dv8y9g0zqpirbl85a6r7f-motd",
 )

@@ -1,6 +1,6 @@
 "The systems of Nix and Guix that a Bazel platform can stand for."
 
-# System → the constraint values of a target platform that it runs on. //rules/system has a config_setting of each
+# System -> the constraint values of a target platform that it runs on. //rules/system has a config_setting of each
 # name. The platforms that images get are in tool/image/platform.go; systems missing here can still be named
 # (`@store//x86_64-freebsd:web`), but are not chosen by platform.
 SYSTEMS = {

@@ -13,7 +13,7 @@ import (
 // WORKSPACE users get the Go modules that go.mod names, by the same hashes.
 // After a change of go.mod, change rules/go_repositories.bzl alike.
 func TestGoRepositories_AreThoseOfGoMod(t *testing.T) {
-	sums := map[string]string{} // "<module> <version>" → hash
+	sums := map[string]string{} // "<module> <version>" -> hash
 	lines := bufio.NewScanner(bytes.NewReader(read(t, "../../go.sum")))
 	for lines.Scan() {
 		if f := strings.Fields(lines.Text()); len(f) == 3 {
