@@ -3,6 +3,7 @@ package narfile
 import (
 	"bufio"
 	"compress/bzip2"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -77,6 +78,29 @@ func (d *decoders) open(compression string, in *bufio.Reader) (io.Reader, error)
 		return bzip2.NewReader(in), nil
 	}
 	return nil, CheckCompression(compression)
+}
+
+// ErrWindow says that a file wants its decoder to keep more than [MaxWindow].
+var ErrWindow = fmt.Errorf("it needs a window of more than %d MiB to decompress", MaxWindow>>20)
+
+// commonError puts one error in place of those that the decoders each have for the same fault.
+func commonError(err error) error {
+	switch {
+	case errors.Is(err, xz.ErrMemlimit), errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return ErrWindow
+	case errors.Is(err, xz.ErrBuf): // It makes no progress: there is nothing more to read.
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// plainText is err without the name of its format in front, which is said already.
+func plainText(err error) string {
+	text := err.Error()
+	for _, prefix := range []string{"xz: ", "gzip: ", "bzip2 data invalid: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	return text
 }
 
 func (d *decoders) close() {

@@ -33,13 +33,13 @@ type DecodeError struct {
 	Compression string
 	// Offset is how many bytes of the file the decoder had taken, some of them ahead of the fault.
 	Offset int64
-	// Err is the decoder's error; [io.ErrUnexpectedEOF] if the file is cut.
+	// Err is the decoder's error; [io.ErrUnexpectedEOF] if the file is cut, [ErrWindow] if it wants too much memory.
 	Err error
 }
 
 // Error names format and offset.
 func (e *DecodeError) Error() string {
-	return fmt.Sprintf("bad %s data at or before byte %d of the file: %v", e.Compression, e.Offset, e.Err)
+	return fmt.Sprintf("bad %s data at or before byte %d of the file: %s", e.Compression, e.Offset, plainText(e.Err))
 }
 
 // Unwrap returns e.Err.
@@ -128,7 +128,10 @@ func (d *decoded) Read(p []byte) (n int, err error) {
 		r.in = in
 	}
 	n, err = r.in.Read(p)
-	if err != nil && err != io.EOF {
+	switch {
+	case err == nil:
+	case err == io.EOF && (r.source.err == nil || r.source.err == io.EOF):
+	default: // Also an io.EOF that the decoder made of the source's error.
 		err = r.decodeError(err)
 	}
 	return n, err
@@ -139,10 +142,11 @@ func (r *Reader) decodeError(err error) error {
 	if s := r.source.err; s != nil && s != io.EOF {
 		return s
 	}
-	return &DecodeError{Compression: r.file.Compression, Offset: r.source.n - int64(r.buf.Buffered()), Err: err}
+	return &DecodeError{Compression: r.file.Compression, Offset: r.source.n - int64(r.buf.Buffered()), Err: commonError(err)}
 }
 
-// finish checks the file, whose NAR was right, behind the NAR's end.
+// finish checks the file, whose NAR was right, behind the NAR's end. The
+// decoders of today read on to the file's end themselves; one that didn't would be found out here.
 func (r *Reader) finish() error {
 	_, err := r.buf.Peek(1)
 	switch {
@@ -156,16 +160,18 @@ func (r *Reader) finish() error {
 
 // explain looks for the cause of err: a file that was damaged on its way
 // shows as any fault of decompression or as another NAR. So the rest of the
-// file, which FileSize bounds, is read for its hash, and if that is wrong, says so first.
+// file, which FileSize bounds, is read for its hash, and if that is wrong, the error says so first.
 func (r *Reader) explain(err error) error {
-	if r.source.err != nil || r.file.FileHash.IsZero() {
+	if r.file.FileHash.IsZero() {
 		return err
 	}
-	if _, cause := io.Copy(io.Discard, &r.source); cause != nil {
-		var mismatch *store.HashMismatchError
-		if errors.As(cause, &mismatch) {
-			return fmt.Errorf("%w; the damage shows as: %w", mismatch, err)
-		}
+	if r.source.err == nil {
+		// Its error stays in r.source.err.
+		_, _ = io.Copy(io.Discard, &r.source)
+	}
+	var mismatch *store.HashMismatchError
+	if errors.As(r.source.err, &mismatch) && err != r.source.err {
+		return fmt.Errorf("%w; the damage shows as: %w", mismatch, err)
 	}
 	return err
 }

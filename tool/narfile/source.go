@@ -60,11 +60,7 @@ func (s *source) Read(p []byte) (int, error) {
 	if int64(len(p)) > left {
 		p = p[:left]
 	}
-	n, err := s.r.Read(p)
-	if n < 0 || n > len(p) {
-		s.err = fmt.Errorf("narfile: source says it read %d bytes into %d", n, len(p))
-		return 0, s.err
-	}
+	n, err := s.readSome(p)
 	s.n += int64(n)
 	if !s.want.IsZero() {
 		s.h.Write(p[:n])
@@ -79,9 +75,25 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, s.err
 }
 
+// readSome reads at least a byte, or returns an error: decoders would call a
+// source for ever that gives neither.
+func (s *source) readSome(p []byte) (int, error) {
+	const maxEmptyReads = 100
+	for range maxEmptyReads {
+		n, err := s.r.Read(p)
+		if n < 0 || n > len(p) {
+			return 0, fmt.Errorf("narfile: source says it read %d bytes into %d", n, len(p))
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+	return 0, io.ErrNoProgress
+}
+
 func (s *source) atLimit() error {
 	var one [1]byte
-	switch n, err := io.ReadFull(s.r, one[:]); {
+	switch n, err := s.readSome(one[:]); {
 	case n > 0 && s.size >= 0:
 		return s.mismatch("FileSize", fmt.Sprint(s.size), "more")
 	case n > 0:
