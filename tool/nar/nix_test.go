@@ -39,6 +39,14 @@ func TestReader_AgreesWithNix(t *testing.T) {
 			t.Errorf("%s: Nix takes it: %v, the table says %v: %s", c.name, took, c.nixTakes, text)
 		}
 	}
+	for i := 0; i < len(richNAR); i += 7 { // every place of a string's eight bytes in turn
+		b := []byte(richNAR)
+		b[i] ^= 1 << (i % 8)
+		_, wantErr := referenceParse(string(b))
+		if text, err := restore(string(b)); (err == nil) != (wantErr == nil) {
+			t.Errorf("byte %d flipped: Nix says %v (%s), the reference %v", i, err, text, wantErr)
+		}
+	}
 	for name, b := range map[string]string{"rich": richNAR, "64 levels": archive(nested(63)), "target of 4095 bytes": archive(link(strings.Repeat("t", 4095)))} {
 		if text, err := restore(b); err != nil {
 			t.Errorf("%s: Nix refuses it: %s", name, text)
