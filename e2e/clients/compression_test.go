@@ -62,9 +62,9 @@ func TestCompression(t *testing.T) {
 				judgeTree(t, treeOf(t, probePaths...), b.run(t, "mount", container), true)
 			})
 			t.Run("containerd", func(t *testing.T) {
-				ctr, snapshotter := containerd(t)
-				name := containerdImport(t, ctr, snapshotter, img)
-				judgeOutput(t, ctr.run(t, "run", "--rm", "--snapshotter", snapshotter, "--cgroup", cgroupParent()+"/probe", name, "probe"))
+				ctr := containerd(t)
+				name := containerdImport(t, ctr, img)
+				judgeOutput(t, ctr.run(t, "run", "--rm", "--snapshotter=overlayfs", "--cgroup", cgroupParent()+"/probe", name, "probe"))
 			})
 			t.Run("docker", func(t *testing.T) {
 				d := docker(t)

@@ -21,26 +21,21 @@ func docker(t *testing.T) client {
 	if err := os.WriteFile(config, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	driver := "vfs"
-	if storageDriver(t) == "overlay" {
-		driver = "overlay2"
-	}
 	host := "unix://" + runDir + "/docker.sock"
 	ended := start(t, "dockerd", "--config-file", config, "--data-root", filepath.Join(dir, "data"), "--exec-root", runDir+"/docker",
-		"--pidfile", runDir+"/docker.pid", "--host", host, "--storage-driver", driver, "--cgroup-parent", cgroupParent(),
+		"--pidfile", runDir+"/docker.pid", "--host", host, "--storage-driver=overlay2", "--cgroup-parent", cgroupParent(),
 		"--bridge=none", "--iptables=false", "--ip6tables=false")
 	d := client{"docker", "--host", host}
 	await(t, "dockerd answers", ended, func() bool {
 		_, failure := d.try(t, "version")
 		return failure == ""
 	})
-	t.Log("docker ", d.run(t, "version", "--format", "client {{.Client.Version}}, daemon {{.Server.Version}}"), ", storage ", driver)
+	t.Log("docker ", d.run(t, "version", "--format", "client {{.Client.Version}}, daemon {{.Server.Version}}"))
 	return d
 }
 
-// containerd starts containerd and returns its client, and the snapshotter
-// for those commands that take one.
-func containerd(t *testing.T) (ctr client, snapshotter string) {
+// containerd starts containerd and returns the client that speaks to it.
+func containerd(t *testing.T) client {
 	t.Helper()
 	needIsolation(t)
 	need(t, "containerd", "ctr", "runc")
@@ -59,18 +54,14 @@ address = "` + address + `.ttrpc"
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctr = client{"ctr", "--address", address}
-	snapshotter = "native"
-	if storageDriver(t) == "overlay" {
-		snapshotter = "overlayfs"
-	}
+	ctr := client{"ctr", "--address", address}
 	ended := start(t, "containerd", "--config", config)
 	await(t, "containerd answers", ended, func() bool {
 		_, failure := ctr.try(t, "--connect-timeout", "1s", "version")
 		return failure == ""
 	})
-	t.Log(run(t, "containerd", "--version"), ", snapshotter ", snapshotter)
-	return ctr, snapshotter
+	t.Log(run(t, "containerd", "--version"))
+	return ctr
 }
 
 // registry starts the distribution registry, in which nothing is yet, and
@@ -130,9 +121,5 @@ func containersStorage(t *testing.T) (options []string, runRoot string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	driver := "vfs"
-	if storageDriver(t) == "overlay" {
-		driver = "overlay"
-	}
-	return []string{"--root", scratch(t), "--runroot", filepath.Join(runRoot, "run"), "--storage-driver", driver}, runRoot
+	return []string{"--root", scratch(t), "--runroot", filepath.Join(runRoot, "run"), "--storage-driver=overlay"}, runRoot
 }

@@ -88,8 +88,8 @@ func TestPush(t *testing.T) {
 		}
 	})
 	t.Run("pull_containerd", func(t *testing.T) {
-		ctr, snapshotter := containerd(t)
-		ctr.run(t, "images", "pull", "--plain-http", "--snapshotter", snapshotter, ref)
+		ctr := containerd(t)
+		ctr.run(t, "images", "pull", "--plain-http", "--snapshotter=overlayfs", ref)
 		if out := ctr.run(t, "images", "list", "name=="+ref); !strings.Contains(out, img.digest.String()) {
 			t.Errorf("ctr images list says\n%s\nwant digest %s", out, img.digest)
 		}

@@ -55,9 +55,9 @@ func TestRun(t *testing.T) {
 		}
 	})
 	t.Run("containerd", func(t *testing.T) {
-		ctr, snapshotter := containerd(t)
-		name := containerdImport(t, ctr, snapshotter, img)
-		ctr.run(t, "run", "--detach", "--snapshotter", snapshotter, "--cgroup", cgroupParent()+"/web",
+		ctr := containerd(t)
+		name := containerdImport(t, ctr, img)
+		ctr.run(t, "run", "--detach", "--snapshotter=overlayfs", "--cgroup", cgroupParent()+"/web",
 			"--mount", "type=tmpfs,src=tmpfs,dst=/tmp,options=mode=1777", name, "web")
 		var pid int
 		for line := range strings.Lines(ctr.run(t, "tasks", "list")) {

@@ -34,10 +34,10 @@ func TestUnpack(t *testing.T) {
 		judgeTree(t, webTree(t), top, true)
 	})
 	t.Run("containerd", func(t *testing.T) {
-		ctr, snapshotter := containerd(t)
-		name := containerdImport(t, ctr, snapshotter, img)
+		ctr := containerd(t)
+		name := containerdImport(t, ctr, img)
 		top := scratch(t)
-		ctr.run(t, "images", "mount", "--snapshotter", snapshotter, name, top)
+		ctr.run(t, "images", "mount", "--snapshotter=overlayfs", name, top)
 		defer func() {
 			if err := syscall.Unmount(top, 0); err != nil {
 				t.Error(err)
@@ -103,10 +103,10 @@ func podmanLoad(t *testing.T, p client, img *image) string {
 
 // containerdImport imports the archive, has its contents checked, and returns
 // the image's name in containerd.
-func containerdImport(t *testing.T, ctr client, snapshotter string, img *image) string {
+func containerdImport(t *testing.T, ctr client, img *image) string {
 	t.Helper()
-	ctr.run(t, "images", "import", "--snapshotter", snapshotter, img.archive)
-	list := ctr.run(t, "images", "check", "--snapshotter", snapshotter, "name=="+img.name)
+	ctr.run(t, "images", "import", "--snapshotter=overlayfs", img.archive)
+	list := ctr.run(t, "images", "check", "--snapshotter=overlayfs", "name=="+img.name)
 	if !strings.Contains(list, img.name) || !strings.Contains(list, img.digest.String()) || !strings.Contains(list, " complete ") {
 		t.Errorf("ctr images check says\n%s\nwant %s, %s and complete", list, img.name, img.digest)
 	}
