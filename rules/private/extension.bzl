@@ -1,7 +1,7 @@
 "The module extension strata."
 
 load(":hub_repository.bzl", "hub_repository")
-load(":lock_file.bzl", "parse_lock")
+load(":lock_file.bzl", "decode_lock", "lock_error")
 load(":lock_nars.bzl", "lock_nars", "lock_package", "merge_nars")
 load(":nar_repository.bzl", "nar_repository")
 load(":store_names.bzl", "repository_name_error")
@@ -25,9 +25,10 @@ def _strata_impl(mctx):
             mctx.watch(path)
             if not path.exists:
                 fail("strata.lock of %s: lock: %s does not exist; `strata lock` writes it" % (who, tag.lock))
-            lock = parse_lock(mctx.read(path))
-            if lock.error:
-                fail("strata: lock %s: %s" % (tag.lock, lock.error))
+            lock = decode_lock(mctx.read(path))
+            error = lock_error(lock)
+            if error:
+                fail("strata: lock %s: %s" % (tag.lock, error))
             nars.append(lock_nars(lock, lock_package(tag.lock)))
             hub_repository(name = tag.name, apparent_name = tag.name, lock = tag.lock)
             if module.is_root:

@@ -3,24 +3,82 @@
 load(":lock_file.bzl", "fetched_in_action", "nar_repository_name")
 load(":systems.bzl", "SYSTEMS")
 
+# All that goes into these texts without quoting is made of characters that need none: `lock_error` sees to it.
+
 _HEADER = "# Written by rules_strata out of the lock's contents.\n"
+
+_PACKAGE = "package(default_visibility = [\"//visibility:public\"])\n"
+
+_ALIAS = """
+alias(
+    name = "{root}",
+    actual = "//{system}:{root}",
+)
+"""
+
+_ALIAS_BY_PLATFORM = """
+alias(
+    name = "{root}",
+    actual = select(
+        {{{cases}
+        }},
+        no_match_error = "@{hub}//:{root} is locked for {systems}; the target platform is none of them (--platforms)",
+    ),
+)
+"""
+
+_ROOT = """
+store_root(
+    name = "{root}",
+    layers = {layers},
+    path = "//path:{path}",
+    root = "{root}",
+    system = "{system}",
+)
+"""
+
+_STORE_PATH = """
+store_path(
+    name = "%s",
+    compression = %r,
+    file_hash = "%s",
+    file_size = "%d",
+    nar = %s,
+    nar_hash = "%s",
+    nar_size = "%d",
+    path = "%s",
+    references = %s,%s
+)
+"""
+
+_NAR_BY_FLAG = """select({
+        "%s": None,
+        "//conditions:default": "@%s//:nar",
+    })"""
+
+_LAYER = """
+store_layer(
+    name = "%s",
+    paths = %s,
+)
+"""
 
 def hub_files(hub, lock):
     """The BUILD files of a lock's repository.
 
     Args:
       hub: string, what its user calls the repository; for messages.
-      lock: struct, as `parse_lock` returns it.
+      lock: dict, as `decode_lock` returns it.
 
     Returns:
       dict from file name to text.
     """
     files = {
-        "BUILD.bazel": _aliases(hub, lock),
+        "BUILD.bazel": _aliases(hub, lock["roots"]),
         "layer/BUILD.bazel": _layers(lock),
-        "path/BUILD.bazel": _paths(lock),
+        "path/BUILD.bazel": _paths(lock["paths"]),
     }
-    for system in sorted({s: None for systems in lock.roots.values() for s in systems}):
+    for system in sorted({s: None for systems in lock["roots"].values() for s in systems}):
         files[system + "/BUILD.bazel"] = _roots(lock, system)
     return files
 
@@ -46,86 +104,86 @@ def nars_file(hub, nars):
         "",
     ])
 
-def _aliases(hub, lock):
-    text = [_HEADER + _PACKAGE]
-    for root in sorted(lock.roots):
-        systems = lock.roots[root].keys()
-        text.append("alias(")
-        text.append("    name = %r," % root)
+def _aliases(hub, roots):
+    text = [_HEADER, _PACKAGE]
+    for root in sorted(roots):
+        systems = sorted(roots[root])
         if len(systems) == 1:
-            text.append("    actual = %r," % ("//%s:%s" % (systems[0], root)))
-        else:
-            text.append("    actual = select(")
-            text.append("        {")
-            for system in systems:
-                if system in SYSTEMS:
-                    text.append("            %r: %r," % (str(Label("//rules/system:" + system)), "//%s:%s" % (system, root)))
-            text.append("        },")
-            text.append("        no_match_error = %r," % (
-                "@%s//:%s is locked for %s; the target platform is none of them (--platforms)" % (hub, root, ", ".join(systems))
-            ))
-            text.append("    ),")
-        text.append(")\n")
-    return "\n".join(text)
+            text.append(_ALIAS.format(root = root, system = systems[0]))
+            continue
+        cases = [
+            "\n            \"%s\": \"//%s:%s\"," % (Label("//rules/system:" + system), system, root)
+            for system in systems
+            if system in SYSTEMS
+        ]
+        text.append(_ALIAS_BY_PLATFORM.format(
+            cases = "".join(cases),
+            hub = hub,
+            root = root,
+            systems = ", ".join(systems),
+        ))
+    return "".join(text)
 
 def _roots(lock, system):
-    text = [_HEADER + _load("//rules/private:store_root.bzl", "store_root") + _PACKAGE]
-    for root in sorted(lock.roots):
-        if system not in lock.roots[root]:
-            continue
-        text.append("store_root(")
-        text.append("    name = %r," % root)
-        text.append("    layers = %s," % _list("//layer:", lock.images.get(root, {}).get(system, [])))
-        text.append("    path = %r," % ("//path:" + lock.roots[root][system]))
-        text.append("    root = %r," % root)
-        text.append("    system = %r," % system)
-        text.append(")\n")
-    return "\n".join(text)
+    text = [_HEADER, _load("//rules/private:store_root.bzl", "store_root"), _PACKAGE]
+    images = lock.get("plan", {}).get("images", {})
+    for root in sorted(lock["roots"]):
+        if system in lock["roots"][root]:
+            text.append(_ROOT.format(
+                layers = _list("//layer:", images.get(root, {}).get(system, [])),
+                path = _base(lock["roots"][root][system]),
+                root = root,
+                system = system,
+            ))
+    return "".join(text)
 
-def _paths(lock):
-    text = [_HEADER + _load("//rules/private:store_path.bzl", "store_path") + _PACKAGE]
-    nar_fetch_action = repr(str(Label("//:nar_fetch_action")))
-    for base in sorted(lock.paths):
-        path = lock.paths[base]
-        nar = repr("@%s//:nar" % nar_repository_name(path.file_hash))
-        text.append("store_path(")
-        text.append("    name = %r," % base)
-        text.append("    compression = %r," % path.compression)
-        text.append("    file_hash = %r," % path.file_hash)
-        text.append("    file_size = \"%d\"," % path.file_size)
-        if fetched_in_action(path.url):
-            text.append("    nar = select({")
-            text.append("        %s: None," % nar_fetch_action)
-            text.append("        \"//conditions:default\": %s," % nar)
-            text.append("    }),")
+def _paths(paths):
+    text = [_HEADER, _load("//rules/private:store_path.bzl", "store_path"), _PACKAGE]
+    nar_fetch_action = str(Label("//:nar_fetch_action"))
+    for path in sorted(paths):
+        fields = paths[path]
+        base = _base(path)
+        repository = nar_repository_name(fields["file_hash"])
+        references = fields["references"]
+        more = ""
+        if base in references:
+            references = [r for r in references if r != base]
+            more += "\n    self_reference = True,"
+        if fetched_in_action(fields["url"]):
+            nar = _NAR_BY_FLAG % (nar_fetch_action, repository)
+            more += "\n    urls = [%r]," % fields["url"]
         else:
-            text.append("    nar = %s," % nar)
-        text.append("    nar_hash = %r," % path.nar_hash)
-        text.append("    nar_size = \"%d\"," % path.nar_size)
-        text.append("    path = %r," % path.path)
-        text.append("    references = %s," % _list(":", [r for r in path.references if r != base]))
-        if base in path.references:
-            text.append("    self_reference = True,")
-        if fetched_in_action(path.url):
-            text.append("    urls = [%r]," % path.url)
-        text.append(")\n")
-    return "\n".join(text)
+            nar = "\"@%s//:nar\"" % repository
+        text.append(_STORE_PATH % (
+            base,
+            fields["compression"],
+            fields["file_hash"],
+            fields["file_size"],
+            nar,
+            fields["nar_hash"],
+            fields["nar_size"],
+            path,
+            _list(":", references),
+            more,
+        ))
+    return "".join(text)
 
 def _layers(lock):
-    text = [_HEADER + _load("//rules/private:store_layer.bzl", "store_layer") + _PACKAGE]
-    for layer in sorted(lock.layers):
-        text.append("store_layer(")
-        text.append("    name = %r," % layer)
-        text.append("    paths = %s," % _list("//path:", lock.layers[layer]))
-        text.append(")\n")
-    return "\n".join(text)
+    text = [_HEADER, _load("//rules/private:store_layer.bzl", "store_layer"), _PACKAGE]
+    layers = lock.get("plan", {}).get("layers", {})
+    for layer in sorted(layers):
+        text.append(_LAYER % (layer, _list("//path:", layers[layer])))
+    return "".join(text)
 
-_PACKAGE = "package(default_visibility = [\"//visibility:public\"])\n"
+def _base(path):
+    return path.rpartition("/")[2]
 
 def _load(file, symbol):
-    return "load(%r, %r)\n\n" % (str(Label(file)), symbol)
+    return "load(\"%s\", \"%s\")\n\n" % (Label(file), symbol)
 
 def _list(prefix, names):
+    "A list of labels, in the order of the lock."
     if not names:
         return "[]"
-    return "[\n%s\n    ]" % "\n".join(["        %r," % (prefix + n) for n in names])
+    separator = "\",\n        \"" + prefix
+    return "[\n        \"" + prefix + separator.join(names) + "\",\n    ]"

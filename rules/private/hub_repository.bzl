@@ -1,13 +1,15 @@
 "The repository of a lock: `@store//:web`, `@store//path:...`, `@store//layer:...`."
 
 load(":hub_files.bzl", "hub_files", "nars_file")
-load(":lock_file.bzl", "parse_lock")
+load(":lock_file.bzl", "decode_lock", "lock_error")
 load(":lock_nars.bzl", "lock_nars", "lock_package")
 
 def _hub_repository_impl(rctx):
-    lock = parse_lock(rctx.read(rctx.attr.lock))
-    if lock.error:
-        fail("strata: lock %s: %s" % (rctx.attr.lock, lock.error))
+    lock = decode_lock(rctx.read(rctx.attr.lock))
+    if rctx.attr.workspace_mode:  # else the module extension has checked it
+        error = lock_error(lock)
+        if error:
+            fail("strata: lock %s: %s" % (rctx.attr.lock, error))
     hub = rctx.attr.apparent_name
     for name, text in hub_files(hub, lock).items():
         rctx.file(name, text, executable = False)

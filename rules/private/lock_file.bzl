@@ -1,6 +1,6 @@
 """What is in a lock (strata.lock.json), checked as far as Bazel relies on it.
 
-Pure functions: text in, structs out, and faults as strings that name the field. `strata lock` writes locks and is
+Pure functions; faults are strings that name the field. `strata lock` writes locks and is
 strict about them; here a lock that is damaged, edited or of another version must give an error that says where, and
 never a wrong image.
 """
@@ -11,161 +11,155 @@ _VERSION = 1
 
 _LABEL_CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-._?="
 
+# Packages of a lock's repository beside those that are named after systems.
+_PACKAGES = ["layer", "path"]
+
 # 64 bits, signed: no NAR is larger.
 _MAX_SIZE = 9223372036854775807
 
-def parse_lock(text):
-    """Reads a lock.
+def decode_lock(text):
+    """Reads a lock, without checking it.
 
     Args:
       text: string, what is in the file.
 
     Returns:
-      struct with these fields:
-      `error`: string that names the field, or None. If it is not None then the rest is of no use.
-      `paths`: dict from base name to struct(path, url, compression, file_hash, file_size, nar_hash, nar_size,
-        references). `file_hash` and `nar_hash` are `sha256:<64 hex>`, the sizes int, `references` a sorted list of base names.
-      `roots`: dict from root name to dict from system to base name.
-      `layers`: dict from layer name to the sorted list of base names in it.
-      `images`: dict from root name to dict from system to list of layer names; without those that have no plan.
+      what JSON holds, in Starlark's types; None if it isn't JSON. After `lock_error` has found nothing it is a dict with
+      `roots`: name -> system -> store path,
+      `paths`: store path -> dict with `url`, `compression`, `file_hash` and `nar_hash` (`sha256:<64 hex>`), `file_size`
+      and `nar_size` (int) and `references` (list of base names), and, unless the lock has no plan,
+      `plan`: dict with `layers` (name -> list of base names) and `images` (root -> system -> list of layer names).
     """
-    lock = json.decode(text, default = None)
+    return json.decode(text, default = None)
+
+def lock_error(lock):
+    """Says what is wrong with a lock.
+
+    Args:
+      lock: what `decode_lock` returned.
+
+    Returns:
+      string that names the field, or None if nothing is.
+    """
     if type(lock) != "dict":
-        return _error("not a JSON object; if a merge left its marks in it, run `strata lock` again")
+        return "not a JSON object; if a merge left its marks in it, run `strata lock` again"
     version = lock.get("version")
     if version != _VERSION:
-        return _error("version: %r: this release of rules_strata reads version %d; run its own `strata lock`" % (version, _VERSION))
+        return "version: %r: this release of rules_strata reads version %d; run its own `strata lock`" % (version, _VERSION)
     for field in ["roots", "paths"]:
         if type(lock.get(field)) != "dict":
-            return _error("%s: want an object" % field)
+            return "%s: want an object" % field
 
-    paths, error = _paths(lock["paths"])
+    paths = lock["paths"]
+    bases, error = _bases(paths)
     if error:
-        return _error("paths: " + error)
-    roots, error = _roots(lock["roots"], paths)
+        return "paths: " + error
+    for path in paths:
+        error = _path_error(paths[path], bases)
+        if error:
+            return "paths: %s: %s" % (path, error)
+    error = _roots_error(lock["roots"], paths)
     if error:
-        return _error("roots: " + error)
-    layers, images, error = _plan(lock.get("plan", {}), paths, roots)
+        return "roots: " + error
+    error = _plan_error(lock.get("plan", {}), bases, lock["roots"])
     if error:
-        return _error("plan: " + error)
-    return struct(
-        error = None,
-        paths = paths,
-        roots = roots,
-        layers = layers,
-        images = images,
-    )
+        return "plan: " + error
+    return None
 
-def _error(message):
-    return struct(error = message, paths = {}, roots = {}, layers = {}, images = {})
-
-def _paths(paths):
-    result = {}
-    for path, fields in sorted(paths.items()):
-        parsed, error = _path(path, fields)
+def _bases(paths):
+    "Returns the set of all base names, as a dict, and an error."
+    bases = {}
+    directory = None
+    for path in paths:
+        error = store_path_error(path)
         if error:
             return None, "%s: %s" % (path, error)
-        base = path.rpartition("/")[2]
-        if base in result:
-            return None, "%s: %s is there as well; a lock is for one store directory" % (path, result[base].path)
-        result[base] = parsed
-    for base, parsed in result.items():
-        for r in parsed.references:
-            if r not in result:
-                return None, "%s: references: %s is not in the lock" % (parsed.path, r)
-    return result, None
+        d, _, base = path.rpartition("/")
+        if directory and d != directory:
+            return None, "%s: other paths are in %s; a lock is for one store directory" % (path, directory)
+        directory = d
+        bases[base] = True
+    return bases, None
 
-def _path(path, fields):
-    error = store_path_error(path)
-    if error:
-        return None, error
+def _path_error(fields, bases):
     if type(fields) != "dict":
-        return None, "want an object"
+        return "want an object"
     for field in ["url", "compression", "file_hash", "nar_hash"]:
         if type(fields.get(field)) != "string" or not fields[field]:
-            return None, "%s: want a string that is not empty" % field
+            return "%s: want a string that is not empty" % field
     for field in ["file_hash", "nar_hash"]:
         error = sha256_error(fields[field])
         if error:
-            return None, "%s: %s" % (field, error)
+            return "%s: %s" % (field, error)
     for field in ["file_size", "nar_size"]:
         size = fields.get(field)
         if type(size) != "int" or not 0 <= size or not size <= _MAX_SIZE:
-            return None, "%s: %r: want a number of bytes" % (field, size)
+            return "%s: %r: want a number of bytes" % (field, size)
     scheme, _, rest = fields["url"].partition(":")
     if scheme not in ["file", "http", "https"] or not rest or (scheme != "file" and not rest.startswith("//")):
-        return None, "url: %r: want a URL that begins with https://, http:// or file:" % fields["url"]
-    references = fields.get("references", [])
-    if type(references) != "list" or [r for r in references if type(r) != "string"]:
-        return None, "references: want a list of base names"
-    return struct(
-        path = path,
-        url = fields["url"],
-        compression = fields["compression"],
-        file_hash = fields["file_hash"],
-        file_size = fields["file_size"],
-        nar_hash = fields["nar_hash"],
-        nar_size = fields["nar_size"],
-        references = sorted(references),
-    ), None
+        return "url: %r: want a URL that begins with https://, http:// or file:" % fields["url"]
+    references = fields.get("references")
+    if type(references) != "list":
+        return "references: want a list of base names"
+    for r in references:
+        if type(r) != "string" or r not in bases:
+            return "references: %r is not in the lock" % r
+    return None
 
-def _roots(roots, paths):
-    result = {}
-    for root, systems in sorted(roots.items()):
+def _roots_error(roots, paths):
+    for root, systems in roots.items():
         error = _target_name_error(root)
         if error:
-            return None, error
+            return error
         if type(systems) != "dict" or not systems:
-            return None, "%s: want an object with the root's store path for each system" % root
-        result[root] = {}
-        for system, path in sorted(systems.items()):
-            base = path.rpartition("/")[2] if type(path) == "string" else None
-            if base not in paths or paths[base].path != path:
-                return None, "%s: %s: %r is not in the lock" % (root, system, path)
+            return "%s: want an object with the root's store path for each system" % root
+        for system, path in systems.items():
+            if type(path) != "string" or path not in paths:
+                return "%s: %s: %r is not in the lock" % (root, system, path)
             error = _target_name_error(system)
             if error:
-                return None, "%s: %s" % (root, error)
-            result[root][system] = base
-    return result, None
+                return "%s: %s" % (root, error)
+            if system in _PACKAGES:
+                return "%s: %r is no system" % (root, system)
+    return None
 
-def _plan(plan, paths, roots):
+def _plan_error(plan, bases, roots):
     if type(plan) != "dict":
-        return None, None, "want an object"
-    for field in ["layers", "images"]:
-        if type(plan.get(field, {})) != "dict":
-            return None, None, "%s: want an object" % field
-
-    layers = {}
-    for layer, bases in sorted(plan.get("layers", {}).items()):
+        return "want an object"
+    layers = plan.get("layers", {})
+    images = plan.get("images", {})
+    for field, value in [("layers", layers), ("images", images)]:
+        if type(value) != "dict":
+            return "%s: want an object" % field
+    for layer, paths in layers.items():
         error = _target_name_error(layer)
         if error:
-            return None, None, "layers: %s" % error
-        if type(bases) != "list" or not bases or [b for b in bases if type(b) != "string"]:
-            return None, None, "layers: %s: want a list of base names" % layer
-        seen = {}
-        for base in bases:
-            if base not in paths:
-                return None, None, "layers: %s: %s is not in the lock" % (layer, base)
-            if base in seen:
-                return None, None, "layers: %s: %s is there twice" % (layer, base)
-            seen[base] = True
-        layers[layer] = sorted(bases)
-
-    images = {}
-    for root, systems in sorted(plan.get("images", {}).items()):
+            return "layers: %s" % error
+        error = _list_error(paths, bases, "not in the lock")
+        if error:
+            return "layers: %s: %s" % (layer, error)
+    for root, systems in images.items():
         if root not in roots or type(systems) != "dict":
-            return None, None, "images: %s: want an object for a root of the lock" % root
-        images[root] = {}
-        for system, names in sorted(systems.items()):
-            if system not in roots[root] or type(names) != "list" or not names:
-                return None, None, "images: %s: %s: want a list of layers, for a system of the root" % (root, system)
-            seen = {}
-            for name in names:
-                if name not in layers or name in seen:
-                    return None, None, "images: %s: %s: %r is %s" % (root, system, name, "there twice" if name in seen else "no layer of the plan")
-                seen[name] = True
-            images[root][system] = names
-    return layers, images, None
+            return "images: %s: want an object for a root of the lock" % root
+        for system, names in systems.items():
+            if system not in roots[root]:
+                return "images: %s: %s: the root is not locked for that system" % (root, system)
+            error = _list_error(names, layers, "no layer of the plan")
+            if error:
+                return "images: %s: %s: %s" % (root, system, error)
+    return None
+
+def _list_error(names, known, unknown):
+    if type(names) != "list" or not names:
+        return "want a list that is not empty"
+    seen = {}
+    for name in names:
+        if type(name) != "string" or name not in known:
+            return "%r is %s" % (name, unknown)
+        if name in seen:
+            return "%r is there twice" % name
+        seen[name] = True
+    return None
 
 def _target_name_error(name):
     if not name or not consists_of(name, _LABEL_CHARACTERS) or not name.strip("."):

@@ -17,16 +17,17 @@ def lock_nars(lock, package):
     """The NAR repositories that a lock needs: one for each file, which several paths may share.
 
     Args:
-      lock: struct, as `parse_lock` returns it.
+      lock: dict, as `decode_lock` returns it.
       package: string, the lock's package, as `lock_package` returns it.
 
     Returns:
       dict, sorted, from repository name to the arguments of `nar_repository` (dict).
     """
     nars = {}
-    for base in sorted(lock.paths):
-        path = lock.paths[base]
-        _add(nars, nar_repository_name(path.file_hash), path.file_hash[len("sha256:"):], path.path, path.url, package)
+    for path in sorted(lock["paths"]):
+        fields = lock["paths"][path]
+        file_hash = fields["file_hash"]
+        _add(nars, nar_repository_name(file_hash), file_hash[len("sha256:"):], path, fields["url"], package)
     return {name: nars[name] for name in sorted(nars)}
 
 def merge_nars(all_nars):

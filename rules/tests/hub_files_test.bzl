@@ -2,7 +2,6 @@
 
 load("@bazel_skylib//lib:unittest.bzl", "asserts", "unittest")
 load("//rules/private:hub_files.bzl", "hub_files", "nars_file")
-load("//rules/private:lock_file.bzl", "parse_lock")
 load("//rules/private:lock_nars.bzl", "lock_nars")
 load(":lock_file_test.bzl", "lock_of_two_paths")
 load(":unit_tests.bzl", "unit_tests")
@@ -94,7 +93,7 @@ store_layer(
 
 def _one_system_impl(ctx):
     env = unittest.begin(ctx)
-    files = hub_files("store", parse_lock(json.encode(lock_of_two_paths())))
+    files = hub_files("store", lock_of_two_paths())
     asserts.equals(env, ["BUILD.bazel", "layer/BUILD.bazel", "path/BUILD.bazel", "x86_64-linux/BUILD.bazel"], sorted(files))
     asserts.equals(env, _ROOT, files["BUILD.bazel"])
     asserts.equals(env, _ROOTS, files["x86_64-linux/BUILD.bazel"])
@@ -125,7 +124,7 @@ def _several_systems_impl(ctx):
     lock["roots"]["app"]["x86_64-plan9"] = path
     lock["roots"]["app"]["aarch64-linux"] = path
     lock["roots"]["tool"] = {"aarch64-linux": path}
-    files = hub_files("store", parse_lock(json.encode(lock)))
+    files = hub_files("store", lock)
     asserts.true(env, files["BUILD.bazel"].startswith(_ROOT_OF_THREE_SYSTEMS), files["BUILD.bazel"])
     asserts.true(env, "actual = \"//aarch64-linux:tool\"" in files["BUILD.bazel"])
     asserts.true(env, "name = \"tool\"" in files["aarch64-linux/BUILD.bazel"])
@@ -138,7 +137,7 @@ _several_systems_test = unittest.make(_several_systems_impl)
 
 def _nars_impl(ctx):
     env = unittest.begin(ctx)
-    text = nars_file("store", lock_nars(parse_lock(json.encode(lock_of_two_paths())), "@//app"))
+    text = nars_file("store", lock_nars(lock_of_two_paths(), "@//app"))
     asserts.true(env, "def store_nars():" in text)
     asserts.true(env, "\"strata_nar_%s\": {" % ("1" * 32) in text)
     asserts.true(env, "\"file:cache/nar/b.nar\"" in text)

@@ -1,7 +1,7 @@
 "Unit tests of lock_file.bzl and lock_nars.bzl: what a lock says, and what is wrong with one."
 
 load("@bazel_skylib//lib:unittest.bzl", "asserts", "unittest")
-load("//rules/private:lock_file.bzl", "fetched_in_action", "nar_repository_name", "parse_lock", "resolve_file_url")
+load("//rules/private:lock_file.bzl", "decode_lock", "fetched_in_action", "lock_error", "nar_repository_name", "resolve_file_url")
 load("//rules/private:lock_nars.bzl", "lock_nars", "merge_nars")
 load(":unit_tests.bzl", "unit_tests")
 
@@ -52,21 +52,12 @@ def lock_of_two_paths():
 
 def _good_impl(ctx):
     env = unittest.begin(ctx)
-    lock = parse_lock(json.encode(lock_of_two_paths()))
-    asserts.equals(env, None, lock.error)
-    asserts.equals(env, {"app": {"x86_64-linux": B}}, lock.roots)
-    asserts.equals(env, {A: [A], B: [B]}, lock.layers)
-    asserts.equals(env, {"app": {"x86_64-linux": [A, B]}}, lock.images)
-    asserts.equals(env, [A, B], sorted(lock.paths))
-    asserts.equals(env, 5000000000, lock.paths[A].nar_size)
-    asserts.equals(env, [A, B], lock.paths[B].references, "sorted, itself included")
-    asserts.equals(env, "/nix/store/" + B, lock.paths[B].path)
-
-    unplanned = lock_of_two_paths()
-    unplanned.pop("plan")
-    lock = parse_lock(json.encode(unplanned))
-    asserts.equals(env, None, lock.error)
-    asserts.equals(env, {}, lock.images)
+    lock = decode_lock(json.encode(lock_of_two_paths()))
+    asserts.equals(env, lock_of_two_paths(), lock)
+    asserts.equals(env, 5000000000, lock["paths"]["/nix/store/" + A]["nar_size"])
+    asserts.equals(env, None, lock_error(lock))
+    lock.pop("plan")
+    asserts.equals(env, None, lock_error(lock), "a plan is no must")
     return unittest.end(env)
 
 _good_test = unittest.make(_good_impl)
@@ -82,7 +73,7 @@ _FAULTS = [
     (["paths", "/nix/store/" + A], "x", "paths: /nix/store/%s: want an object" % A),
     (["paths", "/nix/store/nothing"], {}, "paths: /nix/store/nothing: "),
     (["paths", "/gnu/store/" + A], lock_of_two_paths()["paths"]["/nix/store/" + A], "one store directory"),
-    (["paths", "/nix/store/" + A], None, "paths: /nix/store/%s: references: %s is not in the lock" % (B, A)),
+    (["paths", "/nix/store/" + A], None, "paths: /nix/store/%s: references: \"%s\" is not in the lock" % (B, A)),
     (["paths", "/nix/store/" + A, "nar_hash"], "sha256:abc", "paths: /nix/store/%s: nar_hash: \"sha256:abc\"" % A),
     (["paths", "/nix/store/" + A, "file_hash"], None, "paths: /nix/store/%s: file_hash: want a string" % A),
     (["paths", "/nix/store/" + A, "nar_size"], -1, "paths: /nix/store/%s: nar_size: -1" % A),
@@ -96,18 +87,22 @@ _FAULTS = [
     (["paths", "/nix/store/" + A, "url"], "https:a.nar", "url: \"https:a.nar\""),
     (["paths", "/nix/store/" + A, "references"], A, "references: want a list"),
     (["roots", "app"], "/nix/store/" + B, "roots: app: want an object"),
+    (["paths", "/nix/store/" + A, "references"], [[]], "references: [] is not in the lock"),
+    (["roots", "app", "x86_64-linux"], {}, "roots: app: x86_64-linux: {} is not in the lock"),
+    (["plan", "layers", A], [{}], "{} is not in the lock"),
     (["roots", "app"], {}, "roots: app: want an object"),
     (["roots", "app", "x86_64-linux"], "/nix/store/" + B + "c", "roots: app: x86_64-linux: "),
     (["roots", "app", "x86_64-linux"], B, "roots: app: x86_64-linux: "),
     (["roots", "app", "x86_64 linux"], "/nix/store/" + B, "roots: app: \"x86_64 linux\""),
+    (["roots", "app", "path"], "/nix/store/" + B, "roots: app: \"path\" is no system"),
     (["roots", "a/b"], {}, "roots: \"a/b\""),
     (["roots", "a:b"], {}, "roots: \"a:b\""),
     (["roots", ".."], {}, "roots: \"..\""),
     (["plan"], [], "plan: want an object"),
     (["plan", "layers"], [], "plan: layers: want an object"),
     (["plan", "layers", A], [], "plan: layers: %s: want a list" % A),
-    (["plan", "layers", A], [A, A], "plan: layers: %s: %s is there twice" % (A, A)),
-    (["plan", "layers", A], ["c"], "plan: layers: %s: c is not in the lock" % A),
+    (["plan", "layers", A], [A, A], "plan: layers: %s: \"%s\" is there twice" % (A, A)),
+    (["plan", "layers", A], ["c"], "plan: layers: %s: \"c\" is not in the lock" % A),
     (["plan", "layers", "a b"], [A], "plan: layers: \"a b\""),
     (["plan", "layers", A], None, "plan: images: app: x86_64-linux: \"%s\" is no layer" % A),
     (["plan", "images", "app", "x86_64-linux"], [A, A], "\"%s\" is there twice" % A),
@@ -127,10 +122,10 @@ def _faults_impl(ctx):
             at.pop(keys[-1])
         else:
             at[keys[-1]] = value
-        error = parse_lock(json.encode(lock)).error
+        error = lock_error(decode_lock(json.encode(lock)))
         asserts.true(env, error and want in error, "%s = %r: want an error with %r, got %r" % ("/".join(keys), value, want, error))
     for text in ["", "[]", "null", "{", "<<<<<<< HEAD\n{}", "{\"version\": 1} x"]:
-        error = parse_lock(text).error
+        error = lock_error(decode_lock(text))
         asserts.true(env, error and "not a JSON object" in error, "%r: got %r" % (text, error))
     return unittest.end(env)
 
@@ -139,7 +134,7 @@ _faults_test = unittest.make(_faults_impl)
 def _nars_impl(ctx):
     env = unittest.begin(ctx)
     first = lock_of_two_paths()
-    nars = lock_nars(parse_lock(json.encode(first)), "@@//app")
+    nars = lock_nars(first, "@@//app")
     name_a = "strata_nar_" + "1" * 32
     name_b = "strata_nar_" + "3" * 32
     asserts.equals(env, name_a, nar_repository_name(_hash("1")))
@@ -155,12 +150,12 @@ def _nars_impl(ctx):
     # Two paths with the same file share its repository.
     twins = lock_of_two_paths()
     twins["paths"]["/nix/store/" + A] = dict(twins["paths"]["/nix/store/" + B], references = [])
-    asserts.equals(env, [name_b], lock_nars(parse_lock(json.encode(twins)), "@@//app").keys())
+    asserts.equals(env, [name_b], lock_nars(twins, "@@//app").keys())
 
     # So do two locks; each place to get it from is kept once.
     second = lock_of_two_paths()
     second["paths"]["/nix/store/" + A]["url"] = "https://mirror.example.org/nar/a.nar.xz"
-    merged = merge_nars([nars, lock_nars(parse_lock(json.encode(second)), "@@//other")])
+    merged = merge_nars([nars, lock_nars(second, "@@//other")])
     asserts.equals(env, [name_a, name_b], merged.keys())
     asserts.equals(env, [
         "https://cache.example.org/nar/a.nar.xz",
