@@ -54,9 +54,17 @@ def layer_action(ctx, name, entries, compression):
 
     fetches = len(nars) < len(entries)
     requirements = {"supports-path-mapping": "1"}
+    env = {}
     if fetches:
         # Pinned by hash, as a fixed-output derivation is: what comes back is checked, or the action fails.
         requirements["requires-network"] = "1"
+
+        # Proxies come in by --action_env=HTTPS_PROXY. Bazel adds these two of its own accord, as the user has them,
+        # unless --incompatible_strict_action_env is set; then no two machines would share a layer in a cache.
+        env = {
+            "LD_LIBRARY_PATH": "",
+            "PATH": "/usr/bin:/bin",
+        }
     ctx.actions.run(
         executable = ctx.toolchains[LAYER_TOOLCHAIN_TYPE].tool,
         arguments = [args],
@@ -66,7 +74,7 @@ def layer_action(ctx, name, entries, compression):
         progress_message = "%s layer %s" % ("Fetching" if fetches else "Writing", _summary(entries)),
         execution_requirements = requirements,
         toolchain = LAYER_TOOLCHAIN_TYPE,
-        # Proxies (--action_env=HTTPS_PROXY) for those who fetch, and nothing of the environment for the rest.
+        env = env,
         use_default_shell_env = fetches,
     )
     return LayerInfo(

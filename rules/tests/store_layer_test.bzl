@@ -75,6 +75,7 @@ def _fetching_impl(ctx):
         [f.path for f in action.inputs.to_list() if f.is_source],
         "what is fetched is no input, what is here is",
     )
+    asserts.equals(env, {"LD_LIBRARY_PATH": "", "PATH": "/usr/bin:/bin"}, action.env, "not as the user has them")
     return analysistest.end(env)
 
 _fetching_test = analysistest.make(_fetching_impl)
