@@ -1,7 +1,7 @@
 "The module extension strata."
 
 load(":hub_repository.bzl", "hub_repository")
-load(":lock_file.bzl", "decode_lock", "lock_error")
+load(":lock_file.bzl", "decode_lock")
 load(":lock_nars.bzl", "lock_nars", "lock_package", "merge_nars")
 load(":nar_repository.bzl", "nar_repository")
 load(":store_names.bzl", "repository_name_error")
@@ -25,11 +25,13 @@ def _strata_impl(mctx):
             mctx.watch(path)
             if not path.exists:
                 fail("strata.lock of %s: lock: %s does not exist; `strata lock` writes it" % (who, tag.lock))
-            lock = decode_lock(mctx.read(path))
-            error = lock_error(lock)
+
+            # Bazel comes here each time it starts: no more is checked than matters here. The lock's repository checks
+            # all of it, once.
+            needed, error = lock_nars(decode_lock(mctx.read(path)), lock_package(tag.lock))
             if error:
                 fail("strata: lock %s: %s" % (tag.lock, error))
-            nars.append(lock_nars(lock, lock_package(tag.lock)))
+            nars.append(needed)
             hub_repository(name = tag.name, apparent_name = tag.name, lock = tag.lock)
             if module.is_root:
                 (direct_dev if mctx.is_dev_dependency(tag) else direct).append(tag.name)

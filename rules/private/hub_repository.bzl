@@ -6,15 +6,15 @@ load(":lock_nars.bzl", "lock_nars", "lock_package")
 
 def _hub_repository_impl(rctx):
     lock = decode_lock(rctx.read(rctx.attr.lock))
-    if rctx.attr.workspace_mode:  # else the module extension has checked it
-        error = lock_error(lock)
-        if error:
-            fail("strata: lock %s: %s" % (rctx.attr.lock, error))
+    error = lock_error(lock)
+    if error:
+        fail("strata: lock %s: %s" % (rctx.attr.lock, error))
     hub = rctx.attr.apparent_name
     for name, text in hub_files(hub, lock).items():
         rctx.file(name, text, executable = False)
     if rctx.attr.workspace_mode:
-        rctx.file("nars.bzl", nars_file(hub, lock_nars(lock, lock_package(rctx.attr.lock))), executable = False)
+        nars, _ = lock_nars(lock, lock_package(rctx.attr.lock))
+        rctx.file("nars.bzl", nars_file(hub, nars), executable = False)
 
 hub_repository = repository_rule(
     implementation = _hub_repository_impl,

@@ -5,7 +5,7 @@ strict about them; here a lock that is damaged, edited or of another version mus
 never a wrong image.
 """
 
-load(":store_names.bzl", "consists_of", "sha256_error", "store_path_error")
+load(":store_names.bzl", "base_name_error", "consists_of", "sha256_error", "store_path_error")
 
 _VERSION = 1
 
@@ -32,8 +32,8 @@ def decode_lock(text):
     """
     return json.decode(text, default = None)
 
-def lock_error(lock):
-    """Says what is wrong with a lock.
+def lock_head_error(lock):
+    """Says what is wrong with a lock on the face of it: enough to tell another file or version from a lock.
 
     Args:
       lock: what `decode_lock` returned.
@@ -49,7 +49,43 @@ def lock_error(lock):
     for field in ["roots", "paths"]:
         if type(lock.get(field)) != "dict":
             return "%s: want an object" % field
+    return None
 
+def nar_error(fields):
+    """Says what is wrong with what a lock says of where a path's NAR is.
+
+    Args:
+      fields: what the lock has for the path.
+
+    Returns:
+      string that names the field, or None if nothing is.
+    """
+    if type(fields) != "dict":
+        return "want an object"
+    file_hash = fields.get("file_hash")
+    url = fields.get("url")
+    if type(file_hash) != "string" or type(url) != "string":
+        return "want an object with file_hash and url"
+    error = sha256_error(file_hash)
+    if error:
+        return "file_hash: " + error
+    scheme, _, rest = url.partition(":")
+    if scheme not in ["file", "http", "https"] or not rest or (scheme != "file" and not rest.startswith("//")):
+        return "url: %r: want a URL that begins with https://, http:// or file:" % url
+    return None
+
+def lock_error(lock):
+    """Says what is wrong with a lock.
+
+    Args:
+      lock: what `decode_lock` returned.
+
+    Returns:
+      string that names the field, or None if nothing is.
+    """
+    error = lock_head_error(lock)
+    if error:
+        return error
     paths = lock["paths"]
     bases, error = _bases(paths)
     if error:
@@ -71,33 +107,30 @@ def _bases(paths):
     bases = {}
     directory = None
     for path in paths:
-        error = store_path_error(path)
+        d, _, base = path.rpartition("/")
+        error = base_name_error(base) if d == directory else store_path_error(path)
         if error:
             return None, "%s: %s" % (path, error)
-        d, _, base = path.rpartition("/")
-        if directory and d != directory:
+        if bases and d != directory:
             return None, "%s: other paths are in %s; a lock is for one store directory" % (path, directory)
         directory = d
         bases[base] = True
     return bases, None
 
 def _path_error(fields, bases):
-    if type(fields) != "dict":
-        return "want an object"
-    for field in ["url", "compression", "file_hash", "nar_hash"]:
-        if type(fields.get(field)) != "string" or not fields[field]:
-            return "%s: want a string that is not empty" % field
-    for field in ["file_hash", "nar_hash"]:
-        error = sha256_error(fields[field])
-        if error:
-            return "%s: %s" % (field, error)
+    error = nar_error(fields)
+    if error:
+        return error
+    if type(fields.get("compression")) != "string" or not fields["compression"]:
+        return "compression: want a string that is not empty"
+    nar_hash = fields.get("nar_hash")
+    error = sha256_error(nar_hash) if type(nar_hash) == "string" else "want a string"
+    if error:
+        return "nar_hash: " + error
     for field in ["file_size", "nar_size"]:
         size = fields.get(field)
         if type(size) != "int" or not 0 <= size or not size <= _MAX_SIZE:
             return "%s: %r: want a number of bytes" % (field, size)
-    scheme, _, rest = fields["url"].partition(":")
-    if scheme not in ["file", "http", "https"] or not rest or (scheme != "file" and not rest.startswith("//")):
-        return "url: %r: want a URL that begins with https://, http:// or file:" % fields["url"]
     references = fields.get("references")
     if type(references) != "list":
         return "references: want a list of base names"

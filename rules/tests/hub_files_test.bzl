@@ -137,7 +137,7 @@ _several_systems_test = unittest.make(_several_systems_impl)
 
 def _nars_impl(ctx):
     env = unittest.begin(ctx)
-    text = nars_file("store", lock_nars(lock_of_two_paths(), "@//app"))
+    text = nars_file("store", lock_nars(lock_of_two_paths(), "@//app")[0])
     asserts.true(env, "def store_nars():" in text)
     asserts.true(env, "\"strata_nar_%s\": {" % ("1" * 32) in text)
     asserts.true(env, "\"file:cache/nar/b.nar\"" in text)

@@ -75,7 +75,7 @@ _FAULTS = [
     (["paths", "/gnu/store/" + A], lock_of_two_paths()["paths"]["/nix/store/" + A], "one store directory"),
     (["paths", "/nix/store/" + A], None, "paths: /nix/store/%s: references: \"%s\" is not in the lock" % (B, A)),
     (["paths", "/nix/store/" + A, "nar_hash"], "sha256:abc", "paths: /nix/store/%s: nar_hash: \"sha256:abc\"" % A),
-    (["paths", "/nix/store/" + A, "file_hash"], None, "paths: /nix/store/%s: file_hash: want a string" % A),
+    (["paths", "/nix/store/" + A, "file_hash"], None, "paths: /nix/store/%s: want an object with file_hash and url" % A),
     (["paths", "/nix/store/" + A, "nar_size"], -1, "paths: /nix/store/%s: nar_size: -1" % A),
     (["paths", "/nix/store/" + A, "nar_size"], "96", "nar_size: \"96\": want a number"),
     (["paths", "/nix/store/" + A, "nar_size"], 1.5, "nar_size: 1.5"),
@@ -134,7 +134,8 @@ _faults_test = unittest.make(_faults_impl)
 def _nars_impl(ctx):
     env = unittest.begin(ctx)
     first = lock_of_two_paths()
-    nars = lock_nars(first, "@@//app")
+    nars, error = lock_nars(first, "@@//app")
+    asserts.equals(env, None, error)
     name_a = "strata_nar_" + "1" * 32
     name_b = "strata_nar_" + "3" * 32
     asserts.equals(env, name_a, nar_repository_name(_hash("1")))
@@ -150,12 +151,12 @@ def _nars_impl(ctx):
     # Two paths with the same file share its repository.
     twins = lock_of_two_paths()
     twins["paths"]["/nix/store/" + A] = dict(twins["paths"]["/nix/store/" + B], references = [])
-    asserts.equals(env, [name_b], lock_nars(twins, "@@//app").keys())
+    asserts.equals(env, [name_b], lock_nars(twins, "@@//app")[0].keys())
 
     # So do two locks; each place to get it from is kept once.
     second = lock_of_two_paths()
     second["paths"]["/nix/store/" + A]["url"] = "https://mirror.example.org/nar/a.nar.xz"
-    merged = merge_nars([nars, lock_nars(second, "@@//other")])
+    merged = merge_nars([nars, lock_nars(second, "@@//other")[0]])
     asserts.equals(env, [name_a, name_b], merged.keys())
     asserts.equals(env, [
         "https://cache.example.org/nar/a.nar.xz",
@@ -164,6 +165,11 @@ def _nars_impl(ctx):
     asserts.equals(env, ["@@//app", "@@//other"], merged[name_b]["lock_packages"], "a relative URL is relative to its own lock")
     asserts.equals(env, ["file:cache/nar/b.nar"] * 2, merged[name_b]["urls"])
     asserts.equals(env, merged, merge_nars([merged, nars]), "nothing is added twice")
+
+    # A lock that is no lock, or that does not say where a NAR is.
+    asserts.equals(env, "version: 2", lock_nars(dict(lock_of_two_paths(), version = 2), "@@//app")[1].partition(": this")[0])
+    second["paths"]["/nix/store/" + B].pop("url")
+    asserts.true(env, lock_nars(second, "@@//app")[1].startswith("paths: /nix/store/%s: " % B))
     return unittest.end(env)
 
 _nars_test = unittest.make(_nars_impl)
