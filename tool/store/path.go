@@ -58,8 +58,9 @@ func (p Path) Name() string { b := p.Base(); return b[min(HashPartLen+1, len(b))
 func (p Path) String() string { return string(p) }
 
 // CheckDir says what keeps dir from being a store directory: it must be an
-// absolute path below the root, with no empty, "." or ".." component and no
-// control character.
+// absolute path below the root, of characters out of [0-9a-zA-Z+-._=/], with no
+// empty, "." or ".." component. Nix takes more, but no store is known to need
+// it, and so a store path may stand unquoted in a label, a URL or a command line.
 func CheckDir(dir string) error {
 	if dir == "" || dir[0] != '/' || dir == "/" {
 		return fmt.Errorf("store directory %.300q: want an absolute path below /", dir)
@@ -69,8 +70,8 @@ func CheckDir(dir string) error {
 			return fmt.Errorf("store directory %.300q: want a clean path, found the component %q", dir, part)
 		}
 		for i := range len(part) {
-			if part[i] < 0x20 || part[i] == 0x7f {
-				return fmt.Errorf("store directory %.300q: control character %#02x", dir, part[i])
+			if !isAlphanumeric(part[i]) && strings.IndexByte("+-._=", part[i]) < 0 {
+				return fmt.Errorf("store directory %.300q: illegal character %q; want letters, digits and + - . _ =", dir, part[i])
 			}
 		}
 	}
@@ -99,11 +100,15 @@ func CheckBase(base string) error {
 	}
 	for i := range len(name) {
 		c := name[i]
-		if !('0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || strings.IndexByte("+-._?=", c) >= 0) {
+		if !isAlphanumeric(c) && strings.IndexByte("+-._?=", c) < 0 {
 			return fmt.Errorf("base name %.300q: the name holds the illegal character %q", base, c)
 		}
 	}
 	return nil
+}
+
+func isAlphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
 var errHash = errors.New("want sha256:<52 nixbase32>, sha256:<64 hex> or sha256-<base64>")
