@@ -7,11 +7,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
+	"unicode/utf8"
 )
 
 // maxName leaves room for more characters in a name of 255 bytes.
@@ -42,20 +44,35 @@ func Create(path string) (*File, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	// Hidden, and with the name in it so that people know what a killed process left behind.
-	name := filepath.Base(real)
-	name = name[:min(len(name), maxName)]
-	for {
-		aside := filepath.Join(filepath.Dir(real), "."+name+"."+strconv.FormatUint(uint64(rand.Uint32()), 36)+".tmp")
-		f, err := os.OpenFile(aside, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-		if errors.Is(err, fs.ErrExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		return &File{File: f, path: real}, nil
+	f, err := createBeside(real)
+	if err != nil {
+		return nil, err
 	}
+	return &File{File: f, path: real}, nil
+}
+
+// createBeside makes a file in the folder of path, under a name that is free.
+func createBeside(path string) (*os.File, error) {
+	for {
+		f, err := os.OpenFile(besideName(path), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+		if !errors.Is(err, fs.ErrExist) {
+			return f, err
+		}
+	}
+}
+
+// besideName makes up a name in the folder of path. It is hidden, and has path's
+// name in it so that people know what a killed process left behind.
+func besideName(path string) string {
+	name := filepath.Base(path)
+	if len(name) > maxName {
+		n := maxName
+		for n > maxName-utf8.UTFMax && !utf8.RuneStart(name[n]) { // Some file systems take no half of a character.
+			n--
+		}
+		name = name[:n]
+	}
+	return filepath.Join(filepath.Dir(path), "."+name+"."+strconv.FormatUint(uint64(rand.Uint32()), 36)+".tmp")
 }
 
 // Commit closes the file and puts it in its place. On an error nothing is left of it.
@@ -63,38 +80,105 @@ func (f *File) Commit() error { return CommitAll(f) }
 
 // CommitAll commits files that are of no use without one another. None is put
 // in its place before each is closed without an error. On an error nothing is
-// left of any, not even of those that were in their places by then.
+// left of any, and what was in their places is there again. Two files with one
+// place, by whatever names they were created, are an error.
 func CommitAll(files ...*File) error {
 	for _, f := range files {
 		if f.done {
 			return os.ErrClosed
 		}
 	}
-	var err error
+	err := checkDistinct(files)
 	for _, f := range files {
 		f.done = true
 		if closeErr := f.Close(); err == nil {
 			err = closeErr
 		}
 	}
-	placed := 0
-	for ; err == nil && placed < len(files); placed++ {
-		f := files[placed]
-		if err = os.Rename(f.Name(), f.path); err != nil {
-			break
-		}
-	}
-	if err == nil {
-		return nil
-	}
+	var done []placed
 	for i, f := range files {
-		if i < placed {
-			os.Remove(f.path)
-		} else {
-			os.Remove(f.Name())
+		if err == nil {
+			var p placed
+			// Once the last file is in its place, all is well: what was there need not be kept.
+			if p, err = f.place(i < len(files)-1); err == nil {
+				done = append(done, p)
+				continue
+			}
 		}
+		os.Remove(f.Name())
+	}
+	for _, p := range done {
+		if err != nil {
+			p.undo()
+		}
+		p.forget()
 	}
 	return err
+}
+
+// checkDistinct refuses two files that would take the same place.
+func checkDistinct(files []*File) error {
+	for i, f := range files {
+		for _, g := range files[:i] {
+			if filepath.Base(f.path) != filepath.Base(g.path) {
+				continue
+			}
+			a, err := os.Stat(filepath.Dir(f.path))
+			if err != nil {
+				return err
+			}
+			b, err := os.Stat(filepath.Dir(g.path))
+			if err != nil {
+				return err
+			}
+			if os.SameFile(a, b) {
+				return fmt.Errorf("%s and %s are the same file: two outputs can't be written to it", g.path, f.path)
+			}
+		}
+	}
+	return nil
+}
+
+// placed is a file in its place.
+type placed struct {
+	path string
+	kept string // where what was there before is; "": there was nothing
+}
+
+// place renames the file to its place; what is there is kept if wanted.
+func (f *File) place(keep bool) (p placed, err error) {
+	p.path = f.path
+	if info, err := os.Lstat(f.path); keep && err == nil && info.Mode().IsRegular() {
+		kept := besideName(f.path)
+		if os.Link(f.path, kept) != nil { // There are file systems without links.
+			if err := os.Rename(f.path, kept); err != nil {
+				return p, err
+			}
+		}
+		p.kept = kept
+	}
+	if err = os.Rename(f.Name(), f.path); err != nil && p.kept != "" {
+		p.undo()
+		p.forget()
+	}
+	return p, err
+}
+
+// undo brings back what was there before.
+func (p placed) undo() {
+	if p.kept == "" {
+		os.Remove(p.path)
+		return
+	}
+	os.Rename(p.kept, p.path)
+}
+
+// forget removes what was kept. (Where it was brought back it is there no more, or, as
+// a second link to the same file, still: renaming one link to another does nothing.)
+func (p placed) forget() {
+	if p.kept != "" {
+		os.Remove(p.kept)
+	}
 }
 
 // Abort removes the file, unless it was committed.
@@ -110,7 +194,7 @@ func (f *File) Abort() {
 // WriteIfChanged makes b the contents of the file at path, and reports whether
 // they were other ones. A file that holds b already isn't touched.
 func WriteIfChanged(path string, b []byte) (changed bool, err error) {
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, b) {
+	if holds(path, b) {
 		return false, nil
 	}
 	f, err := Create(path)
@@ -122,4 +206,20 @@ func WriteIfChanged(path string, b []byte) (changed bool, err error) {
 		return false, err
 	}
 	return true, f.Commit()
+}
+
+// holds reports whether the file at path is a regular one and holds b. Of a
+// file of another size, or of a device without an end, it reads nothing.
+func holds(path string, b []byte) bool {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Size() != int64(len(b)) {
+		return false // Whether it can be replaced is Create's to say.
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return false // Perhaps it may be replaced, though not read.
+	}
+	defer f.Close()
+	old, err := io.ReadAll(io.LimitReader(f, int64(len(b))+1))
+	return err == nil && bytes.Equal(old, b)
 }

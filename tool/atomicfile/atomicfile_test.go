@@ -4,8 +4,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
+	"unicode/utf8"
 )
 
 func read(t *testing.T, path string) string {
@@ -73,22 +73,19 @@ func TestFile_Abort(t *testing.T) {
 
 func TestFile_LongName(t *testing.T) {
 	dir := t.TempDir()
-	name := strings.Repeat("n", 255)
-	if _, err := WriteIfChanged(filepath.Join(dir, name), nil); err != nil || names(t, dir) != name {
-		t.Errorf("error %v; there are %s", err, names(t, dir))
-	}
-}
-
-func TestFile_Mode(t *testing.T) {
-	old := syscall.Umask(0o027)
-	defer syscall.Umask(old)
-	path := filepath.Join(t.TempDir(), "f")
-	if _, err := WriteIfChanged(path, nil); err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(path)
-	if err != nil || info.Mode() != 0o640 {
-		t.Errorf("mode %v, %v; want what the umask leaves of 0666", info.Mode(), err)
+	for _, name := range []string{strings.Repeat("n", 255), "x" + strings.Repeat("é", 127), "xy" + strings.Repeat("é", 126), "xyz" + strings.Repeat("💧", 63), strings.Repeat("\x80", 255)} {
+		path := filepath.Join(dir, name)
+		f, err := Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if utf8.ValidString(name) != utf8.ValidString(filepath.Base(f.Name())) {
+			t.Errorf("%q begins as %q", name, filepath.Base(f.Name()))
+		}
+		if err := f.Commit(); err != nil || names(t, dir) != name {
+			t.Errorf("error %v; there are %s", err, names(t, dir))
+		}
+		os.Remove(path)
 	}
 }
 
@@ -171,18 +168,77 @@ func TestCommitAll(t *testing.T) {
 		t.Errorf("one can't be closed: error %v; there are %s, want what was there before", err, names(t, dir))
 	}
 
-	files = create(a, b, c)
-	if err := os.Remove(b); err != nil {
+	// What was there comes back; what is new goes.
+	for _, path := range []string{a, b} {
+		if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(c); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(b, 0o777); err != nil {
+	d := filepath.Join(dir, "d")
+	files = create(a, c, d, b)
+	for _, f := range files {
+		if _, err := f.WriteString("new"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(d, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if err := CommitAll(files...); err == nil || names(t, dir) != "b c" {
-		t.Errorf("one can't be renamed: error %v; there are %s, want only what was never replaced", err, names(t, dir))
+	if err := CommitAll(files...); err == nil || names(t, dir) != "a b d" || read(t, a) != "old" || read(t, b) != "old" {
+		t.Errorf("one can't be renamed: error %v; there are %s, want what was there before", err, names(t, dir))
 	}
 	if err := CommitAll(files...); err == nil {
 		t.Error("a second CommitAll is taken")
+	}
+}
+
+// Two outputs can't be one file, whatever its names are.
+func TestCommitAll_SamePlace(t *testing.T) {
+	dir := t.TempDir()
+	for _, d := range []string{"real", "other"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o777); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{"link": "real", "file": "real/there"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "real/there"), []byte("old"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	for _, tc := range []struct {
+		a, b string
+		same bool
+	}{
+		{"f", "f", true},
+		{"f", filepath.Join(dir, "f"), true},
+		{"real/f", "link/f", true},
+		{"real/../f", "./f", true},
+		{"file", "link/there", true},
+		{"real/f", "other/f", false},
+		{"f", "g", false},
+	} {
+		a, err := Create(tc.a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := Create(tc.b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = CommitAll(a, b)
+		if tc.same != (err != nil) || err != nil && !strings.Contains(err.Error(), "are the same file") {
+			t.Errorf("%s and %s: error %v", tc.a, tc.b, err)
+		}
+		if tc.same && (names(t, ".") != "file link other real" || names(t, "real") != "there" || read(t, "file") != "old") {
+			t.Errorf("%s and %s: left behind: %s, %s", tc.a, tc.b, names(t, "."), names(t, "real"))
+		}
 	}
 }
 
