@@ -626,17 +626,3 @@ func TestOpen_Files(t *testing.T) {
 		t.Errorf("relative file: URL without a folder: error %v", err)
 	}
 }
-
-func TestRedact(t *testing.T) {
-	for in, want := range map[string]string{
-		"https://cache.example.org/nar/x.nar.xz":     "https://cache.example.org/nar/x.nar.xz",
-		"https://me:secret@cache.example.org/x":      "https://***@cache.example.org/x",
-		"https://token@cache.example.org/x?a=secret": "https://***@cache.example.org/x?***",
-		"http://me:sec ret@host/x":                   `"http://***@host/x"`,
-		"file:../cache":                              "file:../cache",
-	} {
-		if got := Redact(in); got != want {
-			t.Errorf("Redact(%q) = %q, want %q", in, got, want)
-		}
-	}
-}

@@ -5,38 +5,74 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 )
 
-// Redact returns rawURL as people may see it: user, password and the values of
-// a query are left out, since they may be credentials.
+// hidden stands for what is left out of a URL.
+const hidden = "***"
+
+// Redact returns rawURL as people may see it: user, password, query and
+// fragment are left out, since they may be credentials.
 func Redact(rawURL string) string {
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		// Whatever stands before the last "@" may be a password that broke the URL.
-		scheme, rest, _ := strings.Cut(rawURL, ":")
-		if at := strings.LastIndexByte(rest, '@'); at >= 0 {
-			rest = "//***" + rest[at:]
-		}
-		rest, _, _ = strings.Cut(rest, "?")
-		return fmt.Sprintf("%q", scheme+":"+rest)
+		return strconv.Quote(redactMalformed(rawURL))
 	}
 	return redactURL(u)
 }
 
+// redactMalformed leaves out what may be credentials in a URL that net/url can't
+// read, perhaps because of a character in them.
+func redactMalformed(rawURL string) string {
+	shown, rest := "", rawURL
+	if scheme := schemePattern.FindString(rawURL); scheme != "" {
+		shown, rest = scheme, rawURL[len(scheme):]
+	}
+	tail := ""
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		if strings.IndexByte(rest[i:], '@') >= 0 {
+			// Either the password has a "?" or "#" in it, or the query an "@".
+			return shown + hidden
+		}
+		rest, tail = rest[:i], rest[i:i+1]+hidden
+	}
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		slashes := len(rest) - len(strings.TrimLeft(rest, "/"))
+		rest = rest[:slashes] + hidden + rest[at:]
+	}
+	return shown + rest + tail
+}
+
+// schemePattern is a URL's scheme as RFC 3986 has it, section 3.1, with its colon.
+var schemePattern = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*:`)
+
 func redactURL(u *url.URL) string {
 	shown := *u
+	if strings.Contains(u.RawQuery+u.Fragment, "@") { // Perhaps a password with a "?" or "#" in it.
+		return schemePattern.FindString(u.String()) + hidden
+	}
 	if shown.User != nil {
-		shown.User = url.User("REDACTED")
+		shown.User = url.User(placeholder)
 	}
 	if at := strings.LastIndexByte(shown.Opaque, '@'); at >= 0 { // "user:password@host", the scheme forgotten
-		shown.Opaque = "REDACTED" + shown.Opaque[at:]
+		shown.Opaque = placeholder + shown.Opaque[at:]
+	}
+	if at := strings.LastIndexByte(shown.Path, '@'); at >= 0 && shown.Host == "" && shown.Scheme != "file" { // "https:/user:password@host", a slash forgotten
+		shown.Path, shown.RawPath = "/"+placeholder+shown.Path[at:], ""
 	}
 	if shown.RawQuery != "" {
-		shown.RawQuery = "REDACTED"
+		shown.RawQuery = placeholder
 	}
-	return strings.ReplaceAll(shown.String(), "REDACTED", "***")
+	if shown.Fragment != "" {
+		shown.Fragment, shown.RawFragment = placeholder, ""
+	}
+	return strings.ReplaceAll(shown.String(), placeholder, hidden)
 }
+
+// placeholder becomes hidden at last: net/url would write %2A for each asterisk of a user's name.
+const placeholder = "REDACTED"
 
 // errURL is all that is said of a URL that net/url can't read: its own errors quote parts of the URL.
 var errURL = errors.New("malformed URL")
