@@ -85,6 +85,10 @@ func newWorkspaceModeWorkspace(t *testing.T) workspaceMode {
 func (w workspaceMode) run(command string, args ...string) string {
 	w.t.Helper()
 	flags := []string{"--experimental_convenience_symlinks=ignore", "--color=no", "--curses=no", "--show_progress_rate_limit=60"}
+	// A sandbox has a /tmp of its own: a checkout in /tmp must be named, for its sources to be there.
+	if src := sourceDir(w.t); strings.HasPrefix(src, "/tmp/") && command == "build" {
+		flags = append(flags, "--sandbox_add_mount_pair="+src)
+	}
 	out, err := w.command(command, append(flags, args...)...).CombinedOutput()
 	if err != nil {
 		w.t.Fatalf("bazel %s %s: %v\n%s", command, strings.Join(args, " "), err, out)
