@@ -218,6 +218,17 @@ func (p *Project) Check() error {
 	if len(p.Systems) == 0 {
 		return errors.New("systems: want at least one, such as x86_64-linux")
 	}
+	for i, system := range p.Systems {
+		platform, err := image.PlatformOf(system)
+		if err != nil {
+			return fmt.Errorf("systems: %w", err)
+		}
+		for _, other := range p.Systems[:i] {
+			if o, _ := image.PlatformOf(other); other != system && o.OS == platform.OS && o.Architecture == platform.Architecture && o.Variant == platform.Variant {
+				return fmt.Errorf("systems: %s and %s are the same platform: no image could choose between them; keep one", other, system)
+			}
+		}
+	}
 	if len(p.Roots) == 0 {
 		return errors.New("roots: want at least one")
 	}
@@ -263,7 +274,8 @@ func ParseSystem(s string) (string, error) {
 	return s, err
 }
 
-// CheckRootName says why name is no name of a root, which becomes a Bazel target.
+// CheckRootName says why name is no name of a root, which becomes a Bazel
+// target in the top package of a lock's repository (rules/private/hub_files.bzl).
 func CheckRootName(name string) error {
 	for i := range len(name) {
 		c := name[i]
@@ -275,5 +287,15 @@ func CheckRootName(name string) error {
 	if name == "" || len(name) > 128 {
 		return fmt.Errorf("root name %q: want 1 to 128 characters", name)
 	}
+	if _, err := image.PlatformOf(name); err == nil || slices.Contains(reservedNames, name) {
+		return fmt.Errorf("root name %q: a lock's repository has something else of that name under Bazel; choose another", name)
+	}
 	return nil
+}
+
+// reservedNames are the files and packages beside the roots, and what Bazel
+// takes for patterns. rules/private/store_names.bzl has the same.
+var reservedNames = []string{
+	"BUILD", "BUILD.bazel", "MODULE.bazel", "REPO.bazel", "WORKSPACE", "WORKSPACE.bazel", "WORKSPACE.bzlmod",
+	"all", "all-targets", "layer", "nars.bzl", "path",
 }
