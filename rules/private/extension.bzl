@@ -63,7 +63,7 @@ A lock's repository has
 - `@store//layer:<name>`: a `store_layer` for each planned layer.
 
 Reading a lock downloads nothing. Each NAR is a repository of its own, shared by all locks and pinned by the hash
-in the lock, which Bazel fetches when a layer needs it: its repository cache, vendoring, credential helpers and
+in the lock, which Bazel fetches when a layer needs it: its repository cache, vendoring, credential helpers, `.netrc` and
 downloader configuration work as for any other. With `--@rules_strata//:nar_fetch=action` the layer action fetches
 instead, and only if no cache has the layer.
 """,

@@ -1,67 +1,12 @@
 "What is written in the repository of a lock."
 
 load(":lock_file.bzl", "fetched_in_action", "nar_repository_name")
-load(":systems.bzl", "SYSTEMS")
 
-# All that goes into these texts without quoting is made of characters that need none: `lock_error` sees to it.
+# Whatever comes out of a lock is written by _rule, which quotes it.
 
 _HEADER = "# Written by rules_strata out of the lock's contents.\n"
 
 _PACKAGE = "package(default_visibility = [\"//visibility:public\"])\n"
-
-_ALIAS = """
-alias(
-    name = "{root}",
-    actual = "//{system}:{root}",
-)
-"""
-
-_ALIAS_BY_PLATFORM = """
-alias(
-    name = "{root}",
-    actual = select(
-        {{{cases}
-        }},
-        no_match_error = "@{hub}//:{root} is locked for {systems}; the target platform is none of them (--platforms)",
-    ),
-)
-"""
-
-_ROOT = """
-store_root(
-    name = "{root}",
-    layers = {layers},
-    path = "//path:{path}",
-    root = "{root}",
-    system = "{system}",
-)
-"""
-
-_STORE_PATH = """
-store_path(
-    name = "%s",
-    compression = %r,
-    file_hash = "%s",
-    file_size = "%d",
-    nar = %s,
-    nar_hash = "%s",
-    nar_size = "%d",
-    path = "%s",
-    references = %s,%s
-)
-"""
-
-_NAR_BY_FLAG = """select({
-        "%s": None,
-        "//conditions:default": "@%s//:nar",
-    })"""
-
-_LAYER = """
-store_layer(
-    name = "%s",
-    paths = %s,
-)
-"""
 
 def hub_files(hub, lock):
     """The BUILD files of a lock's repository.
@@ -92,9 +37,13 @@ def nars_file(hub, nars):
     Returns:
       string, the text of a .bzl file.
     """
-    return "\n".join([
-        _HEADER + _load("//rules/private:nar_repository.bzl", "nar_repository"),
-        "_NARS = " + json.encode_indent(nars, indent = "    "),
+    lines = [_HEADER + _load("//rules/private:nar_repository.bzl", "nar_repository") + "_NARS = {"]
+    for name, attributes in nars.items():
+        lines.append("    %r: {" % name)
+        lines += ["        %r: %r," % (attribute, value) for attribute, value in attributes.items()]
+        lines.append("    },")
+    lines += [
+        "}",
         "",
         "def %s_nars():" % hub,
         '    "Declares the repositories of the lock\'s NARs. Two locks may have some in common."',
@@ -102,39 +51,35 @@ def nars_file(hub, nars):
         "        if not native.existing_rule(name):",
         "            nar_repository(name = name, **attributes)",
         "",
-    ])
+    ]
+    return "\n".join(lines)
 
 def _aliases(hub, roots):
     text = [_HEADER, _PACKAGE]
     for root in sorted(roots):
         systems = sorted(roots[root])
-        if len(systems) == 1:
-            text.append(_ALIAS.format(root = root, system = systems[0]))
-            continue
-        cases = [
-            "\n            \"%s\": \"//%s:%s\"," % (Label("//rules/system:" + system), system, root)
-            for system in systems
-            if system in SYSTEMS
-        ]
-        text.append(_ALIAS_BY_PLATFORM.format(
-            cases = "".join(cases),
-            hub = hub,
-            root = root,
-            systems = ", ".join(systems),
-        ))
+        actual = "//%s:%s" % (systems[0], root)
+        if len(systems) > 1:
+            actual = _select(
+                {str(Label("//rules/system:" + system)): "//%s:%s" % (system, root) for system in systems},
+                no_match_error = "@%s//:%s is locked for %s; the target platform is none of them (--platforms)" % (hub, root, ", ".join(systems)),
+            )
+        text.append(_rule("alias", {"name": root, "actual": actual}))
     return "".join(text)
 
 def _roots(lock, system):
     text = [_HEADER, _load("//rules/private:store_root.bzl", "store_root"), _PACKAGE]
-    images = lock.get("plan", {}).get("images", {})
+    plan = lock["plan"]
     for root in sorted(lock["roots"]):
         if system in lock["roots"][root]:
-            text.append(_ROOT.format(
-                layers = _list("//layer:", images.get(root, {}).get(system, [])),
-                path = _base(lock["roots"][root][system]),
-                root = root,
-                system = system,
-            ))
+            text.append(_rule("store_root", {
+                "name": root,
+                "layers": ["//layer:" + layer for layer in plan["images"][root][system]],
+                "max_layers": plan["max_layers"],
+                "path": "//path:" + _base(lock["roots"][root][system]),
+                "root": root,
+                "system": system,
+            }))
     return "".join(text)
 
 def _paths(paths):
@@ -143,47 +88,60 @@ def _paths(paths):
     for path in sorted(paths):
         fields = paths[path]
         base = _base(path)
-        repository = nar_repository_name(fields["file_hash"])
-        references = fields["references"]
-        more = ""
-        if base in references:
-            references = [r for r in references if r != base]
-            more += "\n    self_reference = True,"
+        nar = "@%s//:nar" % nar_repository_name(fields["file_hash"])
+        attributes = {
+            "name": base,
+            "compression": fields["compression"],
+            "file_hash": fields["file_hash"],
+            "file_size": str(fields["file_size"]),
+            "nar": nar,
+            "nar_hash": fields["nar_hash"],
+            "nar_size": str(fields["nar_size"]),
+            "path": path,
+            "references": [":" + r for r in fields["references"] if r != base],
+        }
+        if base in fields["references"]:
+            attributes["self_reference"] = True
         if fetched_in_action(fields["url"]):
-            nar = _NAR_BY_FLAG % (nar_fetch_action, repository)
-            more += "\n    urls = [%r]," % fields["url"]
-        else:
-            nar = "\"@%s//:nar\"" % repository
-        text.append(_STORE_PATH % (
-            base,
-            fields["compression"],
-            fields["file_hash"],
-            fields["file_size"],
-            nar,
-            fields["nar_hash"],
-            fields["nar_size"],
-            path,
-            _list(":", references),
-            more,
-        ))
+            attributes["nar"] = _select({nar_fetch_action: None, "//conditions:default": nar})
+            attributes["urls"] = [fields["url"]]
+        text.append(_rule("store_path", attributes))
     return "".join(text)
 
 def _layers(lock):
     text = [_HEADER, _load("//rules/private:store_layer.bzl", "store_layer"), _PACKAGE]
-    layers = lock.get("plan", {}).get("layers", {})
+    layers = lock["plan"]["layers"]
     for layer in sorted(layers):
-        text.append(_LAYER % (layer, _list("//path:", layers[layer])))
+        text.append(_rule("store_layer", {
+            "name": layer,
+            "paths": ["//path:" + p for p in layers[layer]],
+        }))
     return "".join(text)
 
 def _base(path):
     return path.rpartition("/")[2]
 
 def _load(file, symbol):
-    return "load(\"%s\", \"%s\")\n\n" % (Label(file), symbol)
+    return "load(%r, %r)\n\n" % (str(Label(file)), symbol)
 
-def _list(prefix, names):
-    "A list of labels, in the order of the lock."
-    if not names:
-        return "[]"
-    separator = "\",\n        \"" + prefix
-    return "[\n        \"" + prefix + separator.join(names) + "\",\n    ]"
+def _rule(rule, attributes):
+    "A target, as buildifier would write it. Values are what _select returns, lists of strings, strings, numbers and booleans."
+    lines = ["", rule + "("]
+    for attribute, value in attributes.items():
+        if type(value) == "struct":
+            value = value.text
+        elif type(value) == "list" and value:
+            value = "\n".join(["["] + ["        %r," % v for v in value] + ["    ]"])
+        else:
+            value = repr(value)
+        lines.append("    %s = %s," % (attribute, value))
+    lines += [")", ""]
+    return "\n".join(lines)
+
+def _select(cases, **kwargs):
+    "A select, to be the value of an attribute."
+    lines = ["select({"] + ["        %r: %r," % case for case in cases.items()] + ["    }"]
+    text = "\n".join(lines)
+    for name, value in kwargs.items():
+        text += ", %s = %r" % (name, value)
+    return struct(text = text + ")")

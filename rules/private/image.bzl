@@ -2,16 +2,13 @@
 
 load("@bazel_skylib//rules:common_settings.bzl", "BuildSettingInfo")
 load(":layer_action.bzl", "LAYER_TOOLCHAIN_TYPE", "layer_action")
-load(":layer_selection.bzl", "select_layers")
+load(":layer_selection.bzl", "DEFAULT_MAX_LAYERS", "MAX_LAYERS", "layer_limit", "select_layers")
 load(":providers/image_info.bzl", "ImageInfo")
 load(":providers/layer_info.bzl", "LayerInfo")
 load(":providers/plan_info.bzl", "PlanInfo")
 load(":providers/store_path_info.bzl", "StorePathInfo")
 
 IMAGE_TOOLCHAIN_TYPE = Label("//rules/toolchain:image_toolchain_type")
-
-# Base image included. One more and docker's graph drivers refuse the image: "max depth exceeded".
-MAX_LAYERS = 125
 
 _PATH_MAPPING = {"supports-path-mapping": "1"}
 
@@ -42,17 +39,18 @@ def _image_impl(ctx):
     ]
 
 def _layers(ctx):
-    if not 1 <= ctx.attr.max_layers or not ctx.attr.max_layers <= MAX_LAYERS:
-        fail("max_layers: %d: want 1 to %d; docker's graph drivers refuse images of more layers (\"max depth exceeded\")" % (
-            ctx.attr.max_layers,
-            MAX_LAYERS,
-        ))
+    max_layers, error = layer_limit(
+        ctx.attr.max_layers,
+        [d[PlanInfo].max_layers if PlanInfo in d else 0 for d in ctx.attr.contents],
+    )
+    if error:
+        fail(error)
     explicit = [d[LayerInfo] for d in ctx.attr.layers]
     selection = select_layers(
         closure = depset(transitive = [d[StorePathInfo].closure for d in ctx.attr.contents]).to_list(),
         explicit = explicit,
         planned = [layer for d in ctx.attr.contents if PlanInfo in d for layer in d[PlanInfo].layers],
-        max_layers = ctx.attr.max_layers,
+        max_layers = max_layers,
     )
     if selection.error:
         fail(selection.error)
@@ -226,7 +224,8 @@ image(
 
 **Layers.** Those in `layers` come first. Then follow the layers that the lock plans for `contents`, as far as they
 have no path in common with the former, and what is left: the largest paths in a layer each, the rest in one. Each
-path of the closure is in exactly one layer, or the build fails and names it.
+path of the closure is in exactly one layer, or the build fails and names it. Planned layers and `store_layer`s are
+shared by all images; what is left is made by each image for itself.
 
 **Actions**, by mnemonic: `StrataLayer` makes a layer, `StrataImage` config and manifest, `StrataArchive` the archive,
 `StrataLayout` the layout.
@@ -271,8 +270,8 @@ path of the closure is in exactly one layer, or the build fails and names it.
             doc = "The system that the image is for, as `x86_64-linux`; the config's platform follows from it. By default what `contents` were locked for.",
         ),
         "max_layers": attr.int(
-            default = 64,
-            doc = "The greatest number of layers, 1 to %d." % MAX_LAYERS,
+            default = 0,
+            doc = "The greatest number of layers, 1 to %d. By default (0) as the lock plans (`layering.max_layers`), for contents of several locks the greatest; %d for contents without a plan." % (MAX_LAYERS, DEFAULT_MAX_LAYERS),
         ),
         "repo_tags": attr.string_list(
             doc = "Names that archive and layout give the image, as `web:dev` or `registry.example.org/team/web:1.0`.",

@@ -4,6 +4,32 @@ Words: an *entry* is one store path as StorePathInfo's `entry` has it (`path`, `
 `label` are read here); a *layer* is a LayerInfo (`store_paths`, `label` are read here).
 """
 
+# Base image included. One more and docker's graph drivers refuse the image: "max depth exceeded".
+MAX_LAYERS = 125
+
+# For contents that no lock has planned.
+DEFAULT_MAX_LAYERS = 64
+
+def layer_limit(max_layers, planned_limits):
+    """Says how many layers an image may have.
+
+    Args:
+      max_layers: int, what its author asks for; 0 for what was planned.
+      planned_limits: list of int, for each of the contents the limit that its plan kept to; 0 for contents without a plan.
+
+    Returns:
+      int, and a string that says what is wrong with max_layers, or None.
+    """
+    if max_layers == 0:
+        # Of several the greatest, so that no planned layer is broken up where its own lock would not.
+        return max([n or DEFAULT_MAX_LAYERS for n in planned_limits] or [DEFAULT_MAX_LAYERS]), None
+    if not 1 <= max_layers or not max_layers <= MAX_LAYERS:
+        return None, "max_layers: %d: want 1 to %d; docker's graph drivers refuse images of more layers (\"max depth exceeded\")" % (
+            max_layers,
+            MAX_LAYERS,
+        )
+    return max_layers, None
+
 def largest_first(entries):
     """Sorts store paths as the strategy largest-first of `strata lock` does.
 
@@ -84,10 +110,10 @@ def select_layers(closure, explicit, planned, max_layers):
 
     room = max_layers - len(explicit)
     if room < 0:
-        return _error("%d explicit layers, but max_layers is %d" % (len(explicit), max_layers))
+        return _error("%d explicit layers, but max_layers is %d; set it to at least as many" % (len(explicit), max_layers))
     if room == 0 and (kept or left):
         path = (left + [e for layer in kept for e in layer.store_paths])[0].path
-        return _error("%s is in no layer: max_layers is %d, and so many are in `layers`" % (path, max_layers))
+        return _error("%s is in no layer: max_layers is %d, and so many are in `layers`; set it to more" % (path, max_layers))
     if len(kept) > room or (len(kept) == room and left):
         for layer in kept[room - 1:]:
             left += [needed[e.path] for e in layer.store_paths]

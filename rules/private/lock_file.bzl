@@ -5,14 +5,22 @@ strict about them; here a lock that is damaged, edited or of another version mus
 never a wrong image.
 """
 
-load(":store_names.bzl", "base_name_error", "consists_of", "sha256_error", "store_path_error")
+load(":layer_selection.bzl", "MAX_LAYERS")
+load(
+    ":store_names.bzl",
+    "base_name_error",
+    "consists_of",
+    "nar_compression_error",
+    "nar_url_error",
+    "root_name_error",
+    "sha256_error",
+    "store_path_error",
+)
+load(":systems.bzl", "SYSTEMS")
 
 _VERSION = 1
 
 _LABEL_CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-._?="
-
-# Packages of a lock's repository beside those that are named after systems.
-_PACKAGES = ["layer", "path"]
 
 # 64 bits, signed: no NAR is larger.
 _MAX_SIZE = 9223372036854775807
@@ -27,8 +35,9 @@ def decode_lock(text):
       what JSON holds, in Starlark's types; None if it isn't JSON. After `lock_error` has found nothing it is a dict with
       `roots`: name -> system -> store path,
       `paths`: store path -> dict with `url`, `compression`, `file_hash` and `nar_hash` (`sha256:<64 hex>`), `file_size`
-      and `nar_size` (int) and `references` (list of base names), and, unless the lock has no plan,
-      `plan`: dict with `layers` (name -> list of base names) and `images` (root -> system -> list of layer names).
+      and `nar_size` (int) and `references` (list of base names), and
+      `plan`: dict with `max_layers` (int), `layers` (name -> list of base names) and `images` (root -> system -> list
+      of layer names, for each root and system).
     """
     return json.decode(text, default = None)
 
@@ -69,9 +78,13 @@ def nar_error(fields):
     error = sha256_error(file_hash)
     if error:
         return "file_hash: " + error
-    scheme, _, rest = url.partition(":")
-    if scheme not in ["file", "http", "https"] or not rest or (scheme != "file" and not rest.startswith("//")):
-        return "url: %r: want a URL that begins with https://, http:// or file:" % url
+    authority = url.partition("//")[2].partition("/")[0].partition("?")[0].partition("#")[0]
+    if "@" in authority:
+        # Neither is shown: what is before the sign may be a password.
+        return "url: a URL with user or password for %s; a lock holds no credentials: they belong into ~/.netrc" % authority.rpartition("@")[2]
+    error = nar_url_error(url)
+    if error:
+        return "url: " + error
     return None
 
 def lock_error(lock):
@@ -97,7 +110,7 @@ def lock_error(lock):
     error = _roots_error(lock["roots"], paths)
     if error:
         return "roots: " + error
-    error = _plan_error(lock.get("plan", {}), bases, lock["roots"])
+    error = _plan_error(lock.get("plan"), bases, lock["roots"])
     if error:
         return "plan: " + error
     return None
@@ -121,8 +134,9 @@ def _path_error(fields, bases):
     error = nar_error(fields)
     if error:
         return error
-    if type(fields.get("compression")) != "string" or not fields["compression"]:
-        return "compression: want a string that is not empty"
+    error = nar_compression_error(fields.get("compression"))
+    if error:
+        return "compression: " + error
     nar_hash = fields.get("nar_hash")
     error = sha256_error(nar_hash) if type(nar_hash) == "string" else "want a string"
     if error:
@@ -141,31 +155,35 @@ def _path_error(fields, bases):
 
 def _roots_error(roots, paths):
     for root, systems in roots.items():
-        error = _target_name_error(root)
+        error = root_name_error(root)
         if error:
             return error
         if type(systems) != "dict" or not systems:
             return "%s: want an object with the root's store path for each system" % root
+        by_platform = {}
         for system, path in systems.items():
+            if system not in SYSTEMS:
+                return "%s: %r is no system that images can be made for; known are %s" % (root, system, ", ".join(SYSTEMS))
             if type(path) != "string" or path not in paths:
                 return "%s: %s: %r is not in the lock" % (root, system, path)
-            error = _target_name_error(system)
-            if error:
-                return "%s: %s" % (root, error)
-            if system in _PACKAGES:
-                return "%s: %r is no system" % (root, system)
+            other = by_platform.setdefault(tuple(SYSTEMS[system]), system)
+            if other != system:
+                return "%s: %s and %s are the same platform; keep one of them" % (root, other, system)
     return None
 
 def _plan_error(plan, bases, roots):
     if type(plan) != "dict":
         return "want an object"
-    layers = plan.get("layers", {})
-    images = plan.get("images", {})
+    max_layers = plan.get("max_layers")
+    if type(max_layers) != "int" or not 1 <= max_layers or not max_layers <= MAX_LAYERS:
+        return "max_layers: %r: want 1 to %d" % (max_layers, MAX_LAYERS)
+    layers = plan.get("layers")
+    images = plan.get("images")
     for field, value in [("layers", layers), ("images", images)]:
         if type(value) != "dict":
             return "%s: want an object" % field
     for layer, paths in layers.items():
-        error = _target_name_error(layer)
+        error = _layer_name_error(layer)
         if error:
             return "layers: %s" % error
         error = _list_error(paths, bases, "not in the lock")
@@ -174,10 +192,15 @@ def _plan_error(plan, bases, roots):
     for root, systems in images.items():
         if root not in roots or type(systems) != "dict":
             return "images: %s: want an object for a root of the lock" % root
-        for system, names in systems.items():
+        for system in systems:
             if system not in roots[root]:
                 return "images: %s: %s: the root is not locked for that system" % (root, system)
+    for root, systems in roots.items():
+        for system in systems:
+            names = images.get(root, {}).get(system)
             error = _list_error(names, layers, "no layer of the plan")
+            if not error and len(names) > max_layers:
+                error = "want at most max_layers = %d layers, found %d" % (max_layers, len(names))
             if error:
                 return "images: %s: %s: %s" % (root, system, error)
     return None
@@ -194,7 +217,7 @@ def _list_error(names, known, unknown):
         seen[name] = True
     return None
 
-def _target_name_error(name):
+def _layer_name_error(name):
     if not name or not consists_of(name, _LABEL_CHARACTERS) or not name.strip("."):
         return "%r: want a name made of letters, digits and + - . _ ? =" % name
     return None

@@ -1,5 +1,6 @@
 "The repository that holds one NAR as a binary cache serves it."
 
+load("@bazel_tools//tools/build_defs/repo:utils.bzl", "get_auth")
 load(":lock_file.bzl", "resolve_file_url")
 
 def _nar_repository_impl(rctx):
@@ -12,6 +13,8 @@ def _nar_repository_impl(rctx):
         urls.append(resolve_file_url(url, directory))
     result = rctx.download(
         url = urls,
+        # As http_archive has it: what $NETRC or ~/.netrc says of the host. Credential helpers come before it.
+        auth = get_auth(rctx, urls),
         output = "nar",
         sha256 = rctx.attr.sha256,
         allow_fail = True,

@@ -1,13 +1,50 @@
 """What store paths, hashes and sizes look like, so that a mistake is found where it was made.
 
+What comes out of a lock goes into BUILD files and command lines: nothing is taken that could mean something there.
 The Go tools check all of it again, and more strictly.
 """
+
+load(":systems.bzl", "SYSTEMS")
 
 _HASH_CHARACTERS = "0123456789abcdfghijklmnpqrsvwxyz"
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _NAME_CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-._?="
+_DIRECTORY_CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-._=/"
+_ROOT_CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-"
+
+# RFC 3986: reserved, unreserved, and the percent sign.
+_URL_CHARACTERS = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._~:/?#[]@!$&'()*+,;=%"
 _HEX_DIGITS = "0123456789abcdef"
 _HASH_LENGTH = 32
+_MAX_ROOT_LENGTH = 128
+
+# How a NAR may be compressed, by narinfo's names. tool/narfile has the decoders.
+NAR_COMPRESSIONS = [
+    "br",
+    "bzip2",
+    "gzip",
+    "lz4",
+    "lzip",
+    "none",
+    "xz",
+    "zstd",
+]
+
+# What a root can't be called, since the package that has the roots has these, or Bazel takes them for patterns.
+_NO_ROOTS = [
+    "BUILD",
+    "BUILD.bazel",
+    "MODULE.bazel",
+    "REPO.bazel",
+    "WORKSPACE",
+    "WORKSPACE.bazel",
+    "WORKSPACE.bzlmod",
+    "all",
+    "all-targets",
+    "layer",
+    "nars.bzl",
+    "path",
+]
 
 def consists_of(s, characters):
     """Whether a string has no character but some.
@@ -50,7 +87,53 @@ def store_path_error(path):
     components = directory.split("/")
     if len(components) < 2 or components[0] or [c for c in components[1:] if c in ["", ".", ".."]]:
         return "%r is no store path: want /nix/store/<hash>-<name>" % path
+    if not consists_of(directory, _DIRECTORY_CHARACTERS):
+        return "%r is no store path: want a directory of letters, digits and + - . _ =" % path
     return base_name_error(base)
+
+def root_name_error(name):
+    """Says what is wrong with the name of a lock's root.
+
+    Args:
+      name: string, as `web`.
+
+    Returns:
+      string, or None if nothing is.
+    """
+    if not name or len(name) > _MAX_ROOT_LENGTH or name[0] in "._-" or not consists_of(name, _ROOT_CHARACTERS):
+        return "%r: want a name of at most %d letters, digits and . _ -, the first a letter or a digit" % (name, _MAX_ROOT_LENGTH)
+    if name in _NO_ROOTS or name in SYSTEMS:
+        return "%r: a lock's repository has something else of that name; choose another name for the root" % name
+    return None
+
+def nar_url_error(url):
+    """Says what is wrong with the URL of a NAR.
+
+    Args:
+      url: string, as `https://cache.nixos.org/nar/1w1f....nar.xz`, or `file:` with a path.
+
+    Returns:
+      string, or None if nothing is.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme not in ["file", "http", "https"] or not rest or (scheme != "file" and not rest.startswith("//")):
+        return "%r: want a URL that begins with https://, http:// or file:" % url
+    if not consists_of(url, _URL_CHARACTERS):
+        return "%r: want a URL in which all but ASCII letters, digits and -._~:/?#[]@!$&'()*+,;= is percent-encoded" % url
+    return None
+
+def nar_compression_error(compression):
+    """Says what is wrong with the name of a NAR's compression.
+
+    Args:
+      compression: string, as `xz`.
+
+    Returns:
+      string, or None if nothing is.
+    """
+    if compression not in NAR_COMPRESSIONS:
+        return "%r is not known; known are %s" % (compression, ", ".join(NAR_COMPRESSIONS))
+    return None
 
 def sha256_error(s):
     """Says what is wrong with a hash in the form that locks and providers have.

@@ -1,8 +1,8 @@
 "The rule store_path."
 
 load(":layer_configuration.bzl", "layer_configuration")
-load(":providers/store_path_info.bzl", "StorePathInfo")
-load(":store_names.bzl", "nar_size_error", "sha256_error", "store_path_error")
+load(":providers/store_path_info.bzl", "StorePathInfo", "store_path_info")
+load(":store_names.bzl", "NAR_COMPRESSIONS", "nar_size_error", "nar_url_error", "sha256_error", "store_path_error")
 
 def _store_path_impl(ctx):
     _check(store_path_error(ctx.attr.path), "path")
@@ -17,6 +17,7 @@ def _store_path_impl(ctx):
     for url in ctx.attr.urls:
         if not url.startswith("https://") and not url.startswith("http://"):
             fail("urls: %s: want http:// or https://; a file goes into `nar`" % url)
+        _check(nar_url_error(url), "urls")
     if ctx.attr.urls and not ctx.attr.file_hash:
         fail("file_hash: %s is fetched from a URL, so the hash of what comes back must be known" % ctx.attr.path)
 
@@ -38,18 +39,9 @@ def _store_path_impl(ctx):
     )
     return [
         DefaultInfo(files = depset([ctx.file.nar] if ctx.file.nar else [])),
-        StorePathInfo(
-            path = entry.path,
-            nar = entry.nar,
-            nar_hash = entry.nar_hash,
-            nar_size = entry.nar_size,
-            compression = entry.compression,
-            urls = entry.urls,
-            file_hash = entry.file_hash,
-            file_size = entry.file_size,
-            references = entry.references,
-            system = ctx.attr.system or None,
+        store_path_info(
             entry = entry,
+            system = ctx.attr.system or None,
             closure = depset([entry], transitive = [d[StorePathInfo].closure for d in ctx.attr.references]),
         ),
     ]
@@ -97,7 +89,8 @@ The default output is the NAR, if there is one. No action runs: the layer that t
         ),
         "compression": attr.string(
             default = "none",
-            doc = "How the NAR is compressed: `none`, `xz`, `zstd`, `gzip` or `bzip2`, as narinfo's `Compression`.",
+            values = NAR_COMPRESSIONS,
+            doc = "How the NAR is compressed: `none`, `xz`, `zstd`, `gzip`, `bzip2`, `br`, `lzip` or `lz4`, as narinfo's `Compression`.",
         ),
         "urls": attr.string_list(
             doc = "Where the layer action may fetch the NAR, tried in order; `http:` or `https:`. Used only where `nar` is not set.",

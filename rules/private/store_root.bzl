@@ -4,40 +4,31 @@ load(":layer_configuration.bzl", "layer_configuration")
 load(":layer_selection.bzl", "plan_error")
 load(":providers/layer_info.bzl", "LayerInfo")
 load(":providers/plan_info.bzl", "PlanInfo")
-load(":providers/store_path_info.bzl", "StorePathInfo")
+load(":providers/store_path_info.bzl", "StorePathInfo", "store_path_info")
 
 def _store_root_impl(ctx):
     info = ctx.attr.path[StorePathInfo]
     layers = [d[LayerInfo] for d in ctx.attr.layers]
-    providers = [
+    error = plan_error(info.closure.to_list(), layers)
+    if error:
+        fail("the lock's plan for %s on %s: %s; run `strata lock` to plan anew" % (ctx.attr.root, ctx.attr.system, error))
+    return [
         DefaultInfo(files = ctx.attr.path[DefaultInfo].files),
-        StorePathInfo(
-            path = info.path,
-            nar = info.nar,
-            nar_hash = info.nar_hash,
-            nar_size = info.nar_size,
-            compression = info.compression,
-            urls = info.urls,
-            file_hash = info.file_hash,
-            file_size = info.file_size,
-            references = info.references,
-            system = ctx.attr.system,
+        store_path_info(
             entry = info.entry,
+            system = ctx.attr.system,
             closure = info.closure,
         ),
+        PlanInfo(
+            layers = tuple(layers),
+            max_layers = ctx.attr.max_layers,
+            root = ctx.attr.root,
+        ),
+        OutputGroupInfo(
+            digest_files = depset([layer.digest_file for layer in layers]),
+            layers = depset([layer.blob for layer in layers]),
+        ),
     ]
-    if layers:
-        error = plan_error(info.closure.to_list(), layers)
-        if error:
-            fail("the lock's plan for %s on %s: %s; run `strata lock` to plan anew" % (ctx.attr.root, ctx.attr.system, error))
-        providers += [
-            PlanInfo(root = ctx.attr.root, layers = tuple(layers)),
-            OutputGroupInfo(
-                digest_files = depset([layer.digest_file for layer in layers]),
-                layers = depset([layer.blob for layer in layers]),
-            ),
-        ]
-    return providers
 
 store_root = rule(
     implementation = _store_root_impl,
@@ -49,8 +40,13 @@ store_root = rule(
             doc = "The root's store path.",
         ),
         "layers": attr.label_list(
+            mandatory = True,
             providers = [LayerInfo],
-            doc = "The planned layers, lowest first. Empty where the lock has no plan.",
+            doc = "The planned layers, lowest first.",
+        ),
+        "max_layers": attr.int(
+            mandatory = True,
+            doc = "The limit that the plan kept to.",
         ),
         "root": attr.string(
             mandatory = True,
@@ -61,6 +57,9 @@ store_root = rule(
             doc = "The system, as `x86_64-linux`.",
         ),
     },
-    provides = [StorePathInfo],
+    provides = [
+        PlanInfo,
+        StorePathInfo,
+    ],
     cfg = layer_configuration,
 )

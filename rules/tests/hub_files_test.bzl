@@ -30,6 +30,7 @@ store_root(
         "//layer:0i1z7gpjsbqynxvczq9y25iqvl66875x-a",
         "//layer:171i7j9q1s51y1w5a5lwh4j9jxgzaqkr-b",
     ],
+    max_layers = 64,
     path = "//path:171i7j9q1s51y1w5a5lwh4j9jxgzaqkr-b",
     root = "app",
     system = "x86_64-linux",
@@ -53,7 +54,9 @@ store_path(
     nar_size = "5000000000",
     path = "/nix/store/0i1z7gpjsbqynxvczq9y25iqvl66875x-a",
     references = [],
-    urls = ["https://cache.example.org/nar/a.nar.xz"],
+    urls = [
+        "https://cache.example.org/nar/a.nar.xz",
+    ],
 )
 
 store_path(
@@ -103,17 +106,14 @@ def _one_system_impl(ctx):
 
 _one_system_test = unittest.make(_one_system_impl)
 
-_ROOT_OF_THREE_SYSTEMS = _HEAD + """package(default_visibility = ["//visibility:public"])
+_ROOT_OF_TWO_SYSTEMS = _HEAD + """package(default_visibility = ["//visibility:public"])
 
 alias(
     name = "app",
-    actual = select(
-        {
-            "%s:aarch64-linux": "//aarch64-linux:app",
-            "%s:x86_64-linux": "//x86_64-linux:app",
-        },
-        no_match_error = "@store//:app is locked for aarch64-linux, x86_64-linux, x86_64-plan9; the target platform is none of them (--platforms)",
-    ),
+    actual = select({
+        "%s:aarch64-linux": "//aarch64-linux:app",
+        "%s:x86_64-linux": "//x86_64-linux:app",
+    }, no_match_error = "@store//:app is locked for aarch64-linux, x86_64-linux; the target platform is none of them (--platforms)"),
 )
 """ % (_SYSTEM, _SYSTEM)
 
@@ -121,19 +121,70 @@ def _several_systems_impl(ctx):
     env = unittest.begin(ctx)
     lock = lock_of_two_paths()
     path = lock["roots"]["app"]["x86_64-linux"]
-    lock["roots"]["app"]["x86_64-plan9"] = path
+    layers = lock["plan"]["images"]["app"]["x86_64-linux"]
     lock["roots"]["app"]["aarch64-linux"] = path
     lock["roots"]["tool"] = {"aarch64-linux": path}
+    lock["plan"]["images"]["app"]["aarch64-linux"] = layers[:1]
+    lock["plan"]["images"]["tool"] = {"aarch64-linux": layers}
     files = hub_files("store", lock)
-    asserts.true(env, files["BUILD.bazel"].startswith(_ROOT_OF_THREE_SYSTEMS), files["BUILD.bazel"])
+    asserts.true(env, files["BUILD.bazel"].startswith(_ROOT_OF_TWO_SYSTEMS), files["BUILD.bazel"])
     asserts.true(env, "actual = \"//aarch64-linux:tool\"" in files["BUILD.bazel"])
     asserts.true(env, "name = \"tool\"" in files["aarch64-linux/BUILD.bazel"])
     asserts.false(env, "name = \"tool\"" in files["x86_64-linux/BUILD.bazel"])
-    asserts.true(env, "x86_64-plan9/BUILD.bazel" in files, "a system that no platform stands for has its package too")
-    asserts.true(env, "layers = []" in files["aarch64-linux/BUILD.bazel"], "the plan is for x86_64-linux alone")
+    asserts.true(env, "layers = [\n        \"//layer:%s\",\n    ],\n    max_layers = 64" % layers[0] in files["aarch64-linux/BUILD.bazel"])
     return unittest.end(env)
 
 _several_systems_test = unittest.make(_several_systems_impl)
+
+# What no lock gets past lock_error, and must stay a string all the same. The JSON form of a string of these characters is Starlark's.
+_HOSTILE = "a\"],)\\\n%s{x}\")"
+
+def _quoting_impl(ctx):
+    env = unittest.begin(ctx)
+    lock = lock_of_two_paths()
+    system = _HOSTILE + "3"
+    path = "/nix/store%s/171i7j9q1s51y1w5a5lwh4j9jxgzaqkr-b" % _HOSTILE
+    fields = lock["paths"].pop("/nix/store/171i7j9q1s51y1w5a5lwh4j9jxgzaqkr-b")
+    for name in ["compression", "nar_hash"]:
+        fields[name] = _HOSTILE
+    fields["url"] = "https://x/" + _HOSTILE
+    fields["file_hash"] = "sha256:" + _HOSTILE
+    fields["references"] = [_HOSTILE + "r"]
+    lock["paths"] = {path: fields}
+    lock["roots"] = {_HOSTILE + "1": {system: path}}
+    lock["plan"]["layers"] = {_HOSTILE + "2": [_HOSTILE + "p"]}
+    lock["plan"]["images"] = {_HOSTILE + "1": {system: [_HOSTILE + "2"]}}
+    files = hub_files("store", lock)
+    for file, field, value in [
+        ("BUILD.bazel", "name = %s,", _HOSTILE + "1"),
+        ("BUILD.bazel", "actual = %s,", "//%s:%s1" % (system, _HOSTILE)),
+        (system + "/BUILD.bazel", "name = %s,", _HOSTILE + "1"),
+        (system + "/BUILD.bazel", "root = %s,", _HOSTILE + "1"),
+        (system + "/BUILD.bazel", "system = %s,", system),
+        (system + "/BUILD.bazel", "        %s,", "//layer:%s2" % _HOSTILE),
+        ("layer/BUILD.bazel", "name = %s,", _HOSTILE + "2"),
+        ("layer/BUILD.bazel", "        %s,", "//path:%sp" % _HOSTILE),
+        ("path/BUILD.bazel", "path = %s,", path),
+        ("path/BUILD.bazel", "compression = %s,", _HOSTILE),
+        ("path/BUILD.bazel", "nar_hash = %s,", _HOSTILE),
+        ("path/BUILD.bazel", "file_hash = %s,", "sha256:" + _HOSTILE),
+        ("path/BUILD.bazel", "\"//conditions:default\": %s,", "@strata_nar_%s//:nar" % _HOSTILE),
+        ("path/BUILD.bazel", "urls = [\n        %s,", "https://x/" + _HOSTILE),
+        ("path/BUILD.bazel", "        %s,", ":%sr" % _HOSTILE),
+    ]:
+        want = field % json.encode(value)
+        asserts.true(env, want in files[file], "%s: no %s in:\n%s" % (file, want, files[file]))
+    for file, text in files.items():
+        for line in text.split("\n"):
+            asserts.false(env, line.startswith("%s{x}"), "%s: a line feed is not quoted: %s" % (file, line))
+
+    nars = {"strata_nar_" + _HOSTILE: {"store_path": path, "urls": [_HOSTILE]}}
+    text = nars_file("store", nars)
+    for value in ["strata_nar_" + _HOSTILE, path, _HOSTILE]:
+        asserts.true(env, json.encode(value) in text, text)
+    return unittest.end(env)
+
+_quoting_test = unittest.make(_quoting_impl)
 
 def _nars_impl(ctx):
     env = unittest.begin(ctx)
@@ -155,4 +206,5 @@ def hub_files_test_suite(name):
         "one_system": _one_system_test,
         "several_systems": _several_systems_test,
         "nars": _nars_test,
+        "quoting": _quoting_test,
     })

@@ -109,6 +109,23 @@ _max_layers_test = analysistest.make(
     attrs = {"other": attr.label(providers = [ImageInfo])},
 )
 
+def _planned_limit_impl(ctx):
+    env = analysistest.begin(ctx)
+    layers = analysistest.target_under_test(env)[ImageInfo].layers
+    asserts.equals(env, 70, len(layers), "the lock's limit holds, not the 64 of contents without a plan")
+    asserts.equals(env, [], [a.mnemonic for a in analysistest.target_actions(env) if a.mnemonic == "StrataLayer"])
+    return analysistest.end(env)
+
+_planned_limit_test = analysistest.make(_planned_limit_impl)
+
+def _default_limit_impl(ctx):
+    env = analysistest.begin(ctx)
+    layers = analysistest.target_under_test(env)[ImageInfo].layers
+    asserts.equals(env, [1] * 63 + [7], [len(layer.store_paths) for layer in layers])
+    return analysistest.end(env)
+
+_default_limit_test = analysistest.make(_default_limit_impl)
+
 def _unplanned_impl(ctx):
     env = analysistest.begin(ctx)
     layers = analysistest.target_under_test(env)[ImageInfo].layers
@@ -136,6 +153,8 @@ def image_test_suite(name):
             "other": ":web_other_settings",
         }),
         ("max_layers", _max_layers_test, ":web_of_eight", {"other": ":web"}),
+        ("planned_limit", _planned_limit_test, ":seventy_planned", {}),
+        ("default_limit", _default_limit_test, ":seventy_unplanned", {}),
         ("unplanned", _unplanned_test, ":unplanned", {"explicit": ":local_layer"}),
     ]:
         tests.append("%s_%s" % (name, what))
@@ -149,7 +168,7 @@ def image_test_suite(name):
         ("empty", {"system": "x86_64-linux"}, "contents: the image is empty"),
         ("no_system", {"contents": [":middle"]}, "system: nothing in contents says"),
         ("systems", {"contents": [":top", ":arm_root"]}, ["contents: ", "is for x86_64-linux", "is for aarch64-linux"]),
-        ("max_layers_zero", {"contents": [":top"], "max_layers": 0}, "max_layers: 0: want 1 to 125"),
+        ("max_layers_negative", {"contents": [":top"], "max_layers": -1}, "max_layers: -1: want 1 to 125"),
         ("max_layers_126", {"contents": [":top"], "max_layers": 126}, "max_layers: 126: want 1 to 125"),
         ("path_in_two_layers", {
             "contents": [":top"],

@@ -1,7 +1,7 @@
 "Unit tests of layer_selection.bzl: which layers make an image."
 
 load("@bazel_skylib//lib:unittest.bzl", "asserts", "unittest")
-load("//rules/private:layer_selection.bzl", "largest_first", "plan_error", "select_layers")
+load("//rules/private:layer_selection.bzl", "largest_first", "layer_limit", "plan_error", "select_layers")
 load(":unit_tests.bzl", "unit_tests")
 
 def _path(name, size = 1, references = [], nar_hash = None, label = None):
@@ -158,6 +158,38 @@ def _errors_impl(ctx):
 
 _errors_test = unittest.make(_errors_impl)
 
+def _limit_impl(ctx):
+    env = unittest.begin(ctx)
+    for asked, planned, want in [
+        (0, [], 64),
+        (0, [0], 64),
+        (0, [8], 8),
+        (0, [125], 125),
+        (0, [8, 100], 100),
+        (0, [8, 0], 64),
+        (0, [100, 0], 100),
+        (1, [125], 1),
+        (125, [8], 125),
+    ]:
+        asserts.equals(env, (want, None), layer_limit(asked, planned))
+    for asked in [-1, 126]:
+        limit, error = layer_limit(asked, [64])
+        asserts.equals(env, None, limit)
+        asserts.true(env, "max_layers: %d: want 1 to 125" % asked in error, error)
+
+    # As many layers as a plan of more than 64 has, and no fewer: what `strata build` makes of it.
+    closure = [_path("p%d" % i, 1000 - i) for i in range(70)]
+    plan = [_layer("//layer:" + p.path, [p]) for p in closure]
+    got = select_layers(closure, [], plan, layer_limit(0, [100])[0])
+    asserts.equals(env, plan, got.layers)
+    asserts.equals(env, [], got.added)
+    got = select_layers(closure, [], plan, layer_limit(64, [100])[0])
+    asserts.equals(env, plan[:63], got.layers)
+    asserts.equals(env, [7], [len(layer) for layer in got.added])
+    return unittest.end(env)
+
+_limit_test = unittest.make(_limit_impl)
+
 def _plan_error_impl(ctx):
     env = unittest.begin(ctx)
     asserts.equals(env, None, plan_error(_ALL, _ONE_EACH))
@@ -181,5 +213,6 @@ def layer_selection_test_suite(name):
         "several_plans": _several_plans_test,
         "explicit": _explicit_test,
         "errors": _errors_test,
+        "limit": _limit_test,
         "plan_error": _plan_error_test,
     })

@@ -56,8 +56,17 @@ def _good_impl(ctx):
     asserts.equals(env, lock_of_two_paths(), lock)
     asserts.equals(env, 5000000000, lock["paths"]["/nix/store/" + A]["nar_size"])
     asserts.equals(env, None, lock_error(lock))
-    lock.pop("plan")
-    asserts.equals(env, None, lock_error(lock), "a plan is no must")
+    for compression in ["none", "xz", "zstd", "gzip", "bzip2", "br", "lzip", "lz4"]:
+        lock["paths"]["/nix/store/" + A]["compression"] = compression
+        asserts.equals(env, None, lock_error(lock))
+    for url in [
+        "https://cache.example.org:8443/nar/a%2Bb.nar.xz?a=b&c=@",
+        "http://[::1]/a@b.nar",
+        "file:a@b/~c/it's.nar",
+        "file:///srv/cache/nar/a.nar",
+    ]:
+        lock["paths"]["/nix/store/" + A]["url"] = url
+        asserts.equals(env, None, lock_error(lock))
     return unittest.end(env)
 
 _good_test = unittest.make(_good_impl)
@@ -81,7 +90,24 @@ _FAULTS = [
     (["paths", "/nix/store/" + A, "nar_size"], 1.5, "nar_size: 1.5"),
     (["paths", "/nix/store/" + A, "nar_size"], 1 << 70, "nar_size: "),
     (["paths", "/nix/store/" + A, "file_size"], None, "file_size: None"),
-    (["paths", "/nix/store/" + A, "compression"], "", "compression: want a string"),
+    (["paths", "/nix/store/" + A, "compression"], "", "compression: \"\" is not known; known are br, bzip2"),
+    (["paths", "/nix/store/" + A, "compression"], None, "compression: None is not known"),
+    (["paths", "/nix/store/" + A, "compression"], ["xz"], "compression: [\"xz\"] is not known"),
+    (["paths", "/nix/store/" + A, "compression"], "xz\"", "compression: \"xz\\\"\" is not known"),
+    (["paths", "/nix/store\"/" + A], {}, "paths: /nix/store\"/%s: \"/nix/store\\\"/%s\" is no store path: want a directory of" % (A, A)),
+    (["paths", "/nix/st\nore/" + A], {}, "want a directory of letters"),
+    (["paths", "/nix/st\\ore/" + A], {}, "want a directory of letters"),
+    (["paths", "/nix/st%core/" + A], {}, "want a directory of letters"),
+    (["paths", "/nix/store/" + A, "file_hash"], "sha256:" + "\"" * 64, "file_hash: "),
+    (["paths", "/nix/store/" + A, "nar_hash"], "sha256:" + "\n" * 64, "nar_hash: "),
+    (["paths", "/nix/store/" + A, "url"], "https://cache.example.org/\"", "is percent-encoded"),
+    (["paths", "/nix/store/" + A, "url"], "https://cache.example.org/\n--output=x", "is percent-encoded"),
+    (["paths", "/nix/store/" + A, "url"], "https://cache.example.org/a\\b", "is percent-encoded"),
+    (["paths", "/nix/store/" + A, "url"], "https://cache.example.org/a b", "is percent-encoded"),
+    (["paths", "/nix/store/" + A, "url"], "file:ä", "is percent-encoded"),
+    (["paths", "/nix/store/" + A, "url"], "https://me:hunter2@cache.example.org/a", "url: a URL with user or password for cache.example.org; a lock holds no credentials"),
+    (["paths", "/nix/store/" + A, "url"], "https://hunter2@cache.example.org", "no credentials"),
+    (["paths", "/nix/store/" + A, "url"], "https://me:hunter2@cache.example.org?x", "no credentials"),
     (["paths", "/nix/store/" + A, "url"], "nar/a.nar.xz", "url: \"nar/a.nar.xz\""),
     (["paths", "/nix/store/" + A, "url"], "ftp://x/a.nar", "url: \"ftp://x/a.nar\""),
     (["paths", "/nix/store/" + A, "url"], "https:a.nar", "url: \"https:a.nar\""),
@@ -93,12 +119,28 @@ _FAULTS = [
     (["roots", "app"], {}, "roots: app: want an object"),
     (["roots", "app", "x86_64-linux"], "/nix/store/" + B + "c", "roots: app: x86_64-linux: "),
     (["roots", "app", "x86_64-linux"], B, "roots: app: x86_64-linux: "),
-    (["roots", "app", "x86_64 linux"], "/nix/store/" + B, "roots: app: \"x86_64 linux\""),
+    (["roots", "app", "x86_64 linux"], "/nix/store/" + B, "roots: app: \"x86_64 linux\" is no system"),
     (["roots", "app", "path"], "/nix/store/" + B, "roots: app: \"path\" is no system"),
+    (["roots", "app", "aarch64-darwin"], "/nix/store/" + B, "roots: app: \"aarch64-darwin\" is no system that images can be made for; known are aarch64-linux"),
+    (["roots", "app"], {"armhf-linux": "/nix/store/" + B, "armv7l-linux": "/nix/store/" + B}, "roots: app: armhf-linux and armv7l-linux are the same platform"),
+    (["roots", "path"], {}, "roots: \"path\": a lock's repository has something else of that name"),
+    (["roots", "web\""], {}, "roots: \"web\\\"\": want a name"),
     (["roots", "a/b"], {}, "roots: \"a/b\""),
     (["roots", "a:b"], {}, "roots: \"a:b\""),
     (["roots", ".."], {}, "roots: \"..\""),
     (["plan"], [], "plan: want an object"),
+    (["plan"], None, "plan: want an object"),
+    (["plan", "max_layers"], None, "plan: max_layers: None: want 1 to 125"),
+    (["plan", "max_layers"], 0, "plan: max_layers: 0: want 1 to 125"),
+    (["plan", "max_layers"], 126, "plan: max_layers: 126: want 1 to 125"),
+    (["plan", "max_layers"], "64", "plan: max_layers: \"64\": want"),
+    (["plan", "max_layers"], 1, "plan: images: app: x86_64-linux: want at most max_layers = 1 layers, found 2"),
+    (["plan", "layers"], None, "plan: layers: want an object"),
+    (["plan", "images"], None, "plan: images: want an object"),
+    (["plan", "images", "app"], None, "plan: images: app: x86_64-linux: want a list"),
+    (["plan", "images", "app", "x86_64-linux"], None, "plan: images: app: x86_64-linux: want a list"),
+    (["plan", "layers", "a\nb"], [A], "plan: layers: \"a\\nb\""),
+    (["plan", "layers", "a\""], [A], "plan: layers: \"a\\\"\""),
     (["plan", "layers"], [], "plan: layers: want an object"),
     (["plan", "layers", A], [], "plan: layers: %s: want a list" % A),
     (["plan", "layers", A], [A, A], "plan: layers: %s: \"%s\" is there twice" % (A, A)),
@@ -124,6 +166,7 @@ def _faults_impl(ctx):
             at[keys[-1]] = value
         error = lock_error(decode_lock(json.encode(lock)))
         asserts.true(env, error and want in error, "%s = %r: want an error with %r, got %r" % ("/".join(keys), value, want, error))
+        asserts.false(env, "hunter2" in (error or ""), "a password is shown: %s" % error)
     for text in ["", "[]", "null", "{", "<<<<<<< HEAD\n{}", "{\"version\": 1} x"]:
         error = lock_error(decode_lock(text))
         asserts.true(env, error and "not a JSON object" in error, "%r: got %r" % (text, error))

@@ -64,6 +64,7 @@ def store_path_test_suite(name):
         ("file_size", {"file_size": "-1"}, "file_size: \"-1\""),
         ("no_nar", {"nar": None}, "has neither a NAR nor a URL"),
         ("file_url", {"file_hash": _HASH, "nar": None, "urls": ["file:///x.nar"]}, "urls: file:///x.nar"),
+        ("url", {"file_hash": _HASH, "nar": None, "urls": ["https://cache.example.org/x\n.nar"]}, "urls: \"https://cache.example.org/x\\n.nar\""),
         ("unpinned_url", {"nar": None, "urls": ["https://cache.example.org/x.nar"]}, "file_hash: " + TOP),
         ("references", {"references": [":linux_arm64"]}, "StorePathInfo"),
     ]:

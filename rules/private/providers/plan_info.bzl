@@ -8,6 +8,7 @@ what the lock has grouped, and all images over a root share its layers.
 """,
     fields = {
         "layers": "tuple of LayerInfo. The planned layers, lowest first; each store path of the root's closure is in exactly one.",
+        "max_layers": "int, 1 to 125. The limit that the plan kept to: `layering.max_layers` of the project file. The default of `image`'s own.",
         "root": "string. The root's name in the lock, as `web`.",
     },
 )
