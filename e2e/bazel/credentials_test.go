@@ -1,0 +1,53 @@
+package bazel
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// A cache that asks for a password gets the one that .netrc has for its host.
+func TestCredentials_OutOfNetrc(t *testing.T) {
+	const user, password = "me", "hunter2"
+	files := http.FileServer(http.Dir(filepath.Join(sourceDir(t), "testdata/web/cache")))
+	var served atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if u, p, _ := r.BasicAuth(); u != user || p != password {
+			w.Header().Set("WWW-Authenticate", `Basic realm="cache"`)
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		served.Add(1)
+		files.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+
+	w := newWorkspace(t)
+	host := strings.TrimPrefix(server.URL, "http://")
+	w.lock("--cache", "http://"+user+":"+password+"@"+host, "--root", "bash=/nix/store/xznc9l6ppin9j93x7xsvaba3qkn46hwr-bash-5.2.15")
+	if lock := w.read("strata.lock.json"); strings.Contains(lock, password) || !strings.Contains(lock, server.URL+"/nar/") {
+		t.Fatalf("the lock holds the password, or not the cache's URL:\n%s", lock)
+	}
+	flags := []string{"--output_groups=manifest", "--repository_cache=" + filepath.Join(t.TempDir(), "repositories"), "//:bash"}
+
+	w.write("other.netrc", "machine other.example.org login me password hunter2\n")
+	w.env = []string{"NETRC=" + filepath.Join(w.dir, "other.netrc")}
+	before := served.Load()
+	if out := w.buildFails(flags...); !strings.Contains(out, "its NAR could not be fetched from "+server.URL) {
+		t.Errorf("without a password: got:\n%s", out)
+	}
+	if served.Load() != before {
+		t.Fatal("a NAR was served without a password: what follows would show nothing")
+	}
+
+	name, _, _ := strings.Cut(host, ":")
+	w.write("netrc", "machine "+name+" login "+user+" password "+password+"\n")
+	w.env = []string{"NETRC=" + filepath.Join(w.dir, "netrc")}
+	w.build(flags...)
+	if served.Load() == before {
+		t.Error("no NAR was asked for")
+	}
+}
