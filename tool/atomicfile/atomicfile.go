@@ -22,7 +22,8 @@ const maxName = 200
 // File is a file that isn't there yet. Its mode is what the umask leaves of 0666.
 type File struct {
 	*os.File
-	path string
+	path string // its place, no link
+	said string // as Create was told
 	done bool
 }
 
@@ -48,7 +49,7 @@ func Create(path string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &File{File: f, path: real}, nil
+	return &File{File: f, path: real, said: path}, nil
 }
 
 // createBeside makes a file in the folder of path, under a name that is free.
@@ -132,7 +133,7 @@ func checkDistinct(files []*File) error {
 				return err
 			}
 			if os.SameFile(a, b) {
-				return fmt.Errorf("%s and %s are the same file: two outputs can't be written to it", g.path, f.path)
+				return fmt.Errorf("%s and %s are the same file: two outputs can't be written to it", g.said, f.said)
 			}
 		}
 	}

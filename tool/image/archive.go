@@ -3,6 +3,7 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"time"
@@ -36,7 +37,9 @@ const copyBufferSize = 1 << 20
 // The metadata comes first and the layers follow in the image's order, so that
 // a reader of a stream knows what each blob is before it comes, and a reader
 // that scans for manifest.json from the start has it at once.
-func WriteArchive(w io.Writer, img *Image, blobs []Blob, tags []string) error {
+//
+// Once ctx ends WriteArchive fails with its cause.
+func WriteArchive(ctx context.Context, w io.Writer, img *Image, blobs []Blob, tags []string) error {
 	refs, err := parseTags(tags)
 	if err != nil {
 		return err
@@ -89,9 +92,12 @@ func WriteArchive(w io.Writer, img *Image, blobs []Blob, tags []string) error {
 		if err := tw.WriteHeader(archiveHeader(tar.TypeReg, blobName(b.Descriptor), b.Descriptor.Size)); err != nil {
 			return err
 		}
-		if err := b.copyTo(tw, buf); err != nil {
+		if err := b.copyTo(ctx, tw, buf); err != nil {
 			return err
 		}
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	return tw.Close()
 }

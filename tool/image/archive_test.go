@@ -3,6 +3,7 @@ package image
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func TestWriteArchive_Golden(t *testing.T) {
 	for name, tags := range map[string][]string{"untagged": nil, "tagged": {"web:dev", "example.org:5000/team/web:dev", "web"}} {
 		var first, second bytes.Buffer
 		for _, w := range []*bytes.Buffer{&first, &second} {
-			if err := WriteArchive(w, img, blobs, tags); err != nil {
+			if err := WriteArchive(t.Context(), w, img, blobs, tags); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -108,7 +109,7 @@ func TestWriteArchive_Errors(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			err := WriteArchive(io.Discard, img, test.change(slices.Clone(blobs)), test.tags)
+			err := WriteArchive(t.Context(), io.Discard, img, test.change(slices.Clone(blobs)), test.tags)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v: want one with %q", err, test.want)
 			}
@@ -132,12 +133,29 @@ func (d *fullDisk) Write(p []byte) (int, error) {
 func TestWriteArchive_WriteErrors(t *testing.T) {
 	img, blobs := testImage(t, "one", "two")
 	var whole bytes.Buffer
-	if err := WriteArchive(&whole, img, blobs, nil); err != nil {
+	if err := WriteArchive(t.Context(), &whole, img, blobs, nil); err != nil {
 		t.Fatal(err)
 	}
 	for n := 0; n < whole.Len(); n += 256 {
-		if err := WriteArchive(&fullDisk{left: n}, img, blobs, nil); !errors.Is(err, errFull) {
+		if err := WriteArchive(t.Context(), &fullDisk{left: n}, img, blobs, nil); !errors.Is(err, errFull) {
 			t.Fatalf("full after %d of %d bytes: error %v", n, whole.Len(), err)
+		}
+	}
+}
+
+// Stopped in the middle of a blob, it fails with what stopped it.
+func TestWriteArchive_Stopped(t *testing.T) {
+	img, blobs := testImage(t, "one", "two")
+	errStop := errors.New("stopped by signal")
+	for i := range blobs {
+		ctx, stop := context.WithCancelCause(t.Context())
+		b := slices.Clone(blobs)
+		b[i].Open = func() (io.ReadCloser, error) {
+			stop(errStop)
+			return blobs[i].Open()
+		}
+		if err := WriteArchive(ctx, io.Discard, img, b, nil); !errors.Is(err, errStop) {
+			t.Errorf("in blob %d: error %v: want the context's", i, err)
 		}
 	}
 }
@@ -171,7 +189,7 @@ func TestWriteArchive_Streams(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := &stopAfter{n: 64 << 20}
-	err = WriteArchive(w, img, []Blob{{Descriptor: l.Descriptor, Open: func() (io.ReadCloser, error) { return io.NopCloser(r), nil }}}, nil)
+	err = WriteArchive(t.Context(), w, img, []Blob{{Descriptor: l.Descriptor, Open: func() (io.ReadCloser, error) { return io.NopCloser(r), nil }}}, nil)
 	if !errors.Is(err, errFull) {
 		t.Fatalf("error %v: want the writer's", err)
 	}

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -29,7 +30,8 @@ func (b Blob) open() (io.ReadCloser, error) {
 }
 
 // copyTo writes the blob's bytes to w and fails unless they have its digest and size.
-func (b Blob) copyTo(w io.Writer, buf []byte) (err error) {
+// Between two pieces of buf's size it looks whether ctx has ended.
+func (b Blob) copyTo(ctx context.Context, w io.Writer, buf []byte) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("blob %s (%s): %w", b.Descriptor.Digest, b.Path, err)
@@ -45,9 +47,21 @@ func (b Blob) copyTo(w io.Writer, buf []byte) (err error) {
 	}
 	defer r.Close()
 	v := store.NewVerifiedReader(r, b.Descriptor.Size, want, "Blob")
-	// The struct hides w's ReadFrom, which would go round the buffer.
-	_, err = io.CopyBuffer(struct{ io.Writer }{w}, v, buf)
+	_, err = io.CopyBuffer(cancellableWriter{ctx, w}, v, buf)
 	return err
+}
+
+// cancellableWriter fails once its context ends. It has no ReadFrom, which would go round the buffer.
+type cancellableWriter struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (c cancellableWriter) Write(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.w.Write(p)
 }
 
 // pickBlobs returns the image's blobs in the order of its layers, each once.

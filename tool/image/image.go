@@ -137,6 +137,9 @@ func Parse(config, manifest []byte) (*Image, error) {
 	if err := unmarshal("config", config, &c); err != nil {
 		return nil, err
 	}
+	if m.Config.MediaType != ocispec.MediaTypeImageConfig {
+		return nil, fmt.Errorf("manifest: config: media type %q: want %s", m.Config.MediaType, ocispec.MediaTypeImageConfig)
+	}
 	if len(c.RootFS.DiffIDs) != len(m.Layers) {
 		return nil, fmt.Errorf("the config names %d layers, the manifest %d", len(c.RootFS.DiffIDs), len(m.Layers))
 	}

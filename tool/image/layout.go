@@ -1,6 +1,7 @@
 package image
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -25,8 +26,8 @@ const (
 // [Symlink] only the size of a blob's file is checked, not its bytes.
 //
 // A directory that doesn't exist appears whole or not at all. From one that
-// does, all that was written is removed on failure.
-func WriteLayout(dir string, img *Image, blobs []Blob, tags []string, how Linking) (err error) {
+// does, all that was written is removed on failure. Once ctx ends WriteLayout fails with its cause.
+func WriteLayout(ctx context.Context, dir string, img *Image, blobs []Blob, tags []string, how Linking) (err error) {
 	refs, err := parseTags(tags)
 	if err != nil {
 		return err
@@ -49,7 +50,7 @@ func WriteLayout(dir string, img *Image, blobs []Blob, tags []string, how Linkin
 		if err := os.Chmod(aside, 0o755); err != nil {
 			return err
 		}
-		if err := fillLayout(aside, img, layers, index, how); err != nil {
+		if err := fillLayout(ctx, aside, img, layers, index, how); err != nil {
 			return err
 		}
 		return os.Rename(aside, dir)
@@ -65,10 +66,10 @@ func WriteLayout(dir string, img *Image, blobs []Blob, tags []string, how Linkin
 			}
 		}
 	}()
-	return fillLayout(dir, img, layers, index, how)
+	return fillLayout(ctx, dir, img, layers, index, how)
 }
 
-func fillLayout(dir string, img *Image, layers []Blob, index []byte, how Linking) error {
+func fillLayout(ctx context.Context, dir string, img *Image, layers []Blob, index []byte, how Linking) error {
 	real, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		return err
@@ -86,10 +87,13 @@ func fillLayout(dir string, img *Image, layers []Blob, index []byte, how Linking
 		if how == Symlink {
 			err = linkBlob(b, blobDir, to)
 		} else {
-			err = copyBlob(b, to, buf)
+			err = copyBlob(ctx, b, to, buf)
 		}
 		if err != nil {
 			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 	}
 	for _, f := range []struct {
@@ -132,7 +136,7 @@ func linkBlob(b Blob, dir, to string) error {
 	return os.Symlink(target, to)
 }
 
-func copyBlob(b Blob, to string, buf []byte) (err error) {
+func copyBlob(ctx context.Context, b Blob, to string, buf []byte) (err error) {
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
@@ -142,5 +146,5 @@ func copyBlob(b Blob, to string, buf []byte) (err error) {
 			err = e
 		}
 	}()
-	return b.copyTo(out, buf)
+	return b.copyTo(ctx, out, buf)
 }

@@ -1,6 +1,8 @@
 package image
 
 import (
+	"context"
+	"errors"
 	"io"
 	"io/fs"
 	"os"
@@ -83,7 +85,7 @@ func TestWriteLayout(t *testing.T) {
 			if test.existing {
 				mkdir(t, dir)
 			}
-			if err := WriteLayout(dir, img, files(t, filepath.Join(top, "blobs"), blobs), []string{"web:dev", "other:dev"}, test.how); err != nil {
+			if err := WriteLayout(t.Context(), dir, img, files(t, filepath.Join(top, "blobs"), blobs), []string{"web:dev", "other:dev"}, test.how); err != nil {
 				t.Fatal(err)
 			}
 			if got, want := tree(t, dir), wantTree(img, test.one, test.two); got != want {
@@ -132,7 +134,7 @@ func TestWriteLayout_ThroughLinks(t *testing.T) {
 	files(t, store, blobs)
 	named := Blob{Descriptor: blobs[0].Descriptor, Path: filepath.Join("blobs", "one.tar.gz")}
 	t.Chdir(top)
-	if err := WriteLayout("short/layout", img, []Blob{named}, nil, Symlink); err != nil {
+	if err := WriteLayout(t.Context(), "short/layout", img, []Blob{named}, nil, Symlink); err != nil {
 		t.Fatal(err)
 	}
 	at := filepath.Join(real, "layout", blobName(img.Layers[0]))
@@ -173,7 +175,7 @@ func TestWriteLayout_ErrorsLeaveNothing(t *testing.T) {
 				}
 				b := files(t, filepath.Join(top, "blobs"), blobs)
 				change.do(t, b)
-				err := WriteLayout(dir, img, b, nil, change.how)
+				err := WriteLayout(t.Context(), dir, img, b, nil, change.how)
 				if err == nil || !strings.Contains(err.Error(), change.want) {
 					t.Errorf("error %v: want one with %q", err, change.want)
 				}
@@ -185,11 +187,46 @@ func TestWriteLayout_ErrorsLeaveNothing(t *testing.T) {
 	}
 }
 
+// A layout that is stopped in the middle of a blob, or between two links, is gone.
+func TestWriteLayout_Stopped(t *testing.T) {
+	img, blobs := testImage(t, "one", "two")
+	errStop := errors.New("stopped by signal")
+	for _, existing := range []bool{false, true} {
+		for _, how := range []Linking{Symlink, Copy} {
+			top := t.TempDir()
+			mkdir(t, filepath.Join(top, "blobs"))
+			mkdir(t, filepath.Join(top, "out"))
+			dir := filepath.Join(top, "out", "layout")
+			want := ""
+			if existing {
+				mkdir(t, dir)
+				want = "layout\n"
+			}
+			ctx, stop := context.WithCancelCause(t.Context())
+			b := files(t, filepath.Join(top, "blobs"), blobs)
+			if how == Copy {
+				b[1].Open = func() (io.ReadCloser, error) {
+					stop(errStop)
+					return os.Open(b[1].Path)
+				}
+			} else {
+				stop(errStop)
+			}
+			if err := WriteLayout(ctx, dir, img, b, nil, how); !errors.Is(err, errStop) {
+				t.Errorf("error %v: want the context's", err)
+			}
+			if got := tree(t, filepath.Join(top, "out")); got != want {
+				t.Errorf("left behind:\n%s", got)
+			}
+		}
+	}
+}
+
 func TestWriteLayout_NotEmpty(t *testing.T) {
 	img, blobs := testImage(t, "one")
 	top := t.TempDir()
 	b := files(t, top, blobs)
-	err := WriteLayout(top, img, b, nil, Symlink)
+	err := WriteLayout(t.Context(), top, img, b, nil, Symlink)
 	if err == nil || !strings.Contains(err.Error(), "the directory is not empty") {
 		t.Errorf("error %v", err)
 	}

@@ -32,7 +32,7 @@ func TestRealImage_Witnesses(t *testing.T) {
 			links := filepath.Join(t.TempDir(), "links")
 			copies := filepath.Join(t.TempDir(), "copies")
 			for dir, how := range map[string]image.Linking{links: image.Symlink, copies: image.Copy} {
-				if err := image.WriteLayout(dir, img, blobs, tags, how); err != nil {
+				if err := image.WriteLayout(t.Context(), dir, img, blobs, tags, how); err != nil {
 					t.Fatal(err)
 				}
 			}

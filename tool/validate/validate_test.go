@@ -48,7 +48,7 @@ func TestImage_RealImagesAreClean(t *testing.T) {
 			names := []string{"docker.io/library/web:dev", "example.org:5000/team/web:dev", "docker.io/library/web:1"}
 			archive := imagetest.Archive(t, img, blobs, names...)
 			layout := filepath.Join(t.TempDir(), "layout")
-			if err := image.WriteLayout(layout, img, blobs, names, image.Symlink); err != nil {
+			if err := image.WriteLayout(t.Context(), layout, img, blobs, names, image.Symlink); err != nil {
 				t.Fatal(err)
 			}
 			for _, path := range []string{archive, layout} {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/rules-strata/rules_strata/tool/atomicfile"
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/image"
 )
@@ -105,28 +106,13 @@ func archive(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	var out outputs
-	defer out.discard()
-	w, err := out.create(output)
+	out, err := atomicfile.Create(output)
 	if err != nil {
 		return err
 	}
-	if err := image.WriteArchive(interruptible{ctx, w}, img, blobs, p.tags); err != nil {
+	defer out.Abort()
+	if err := image.WriteArchive(ctx, out, img, blobs, p.tags); err != nil {
 		return err
 	}
-	return out.commit()
-}
-
-// interruptible fails its writes once the context is done, so that a signal
-// ends the command the way any error does: with its outputs removed.
-type interruptible struct {
-	ctx context.Context
-	w   io.Writer
-}
-
-func (i interruptible) Write(b []byte) (int, error) {
-	if err := context.Cause(i.ctx); err != nil {
-		return 0, fmt.Errorf("interrupted: %w", err)
-	}
-	return i.w.Write(b)
+	return out.Commit()
 }

@@ -1,9 +1,13 @@
 package main
 
-import "github.com/rules-strata/rules_strata/tool/image"
+import (
+	"context"
+
+	"github.com/rules-strata/rules_strata/tool/image"
+)
 
 // layout is the StrataLayout action.
-func layout(args []string) error {
+func layout(ctx context.Context, args []string) error {
 	const command = "layout"
 	var p parts
 	var outputDir string
@@ -22,5 +26,5 @@ func layout(args []string) error {
 	if err != nil {
 		return err
 	}
-	return image.WriteLayout(outputDir, img, blobs, p.tags, image.Symlink)
+	return image.WriteLayout(ctx, outputDir, img, blobs, p.tags, image.Symlink)
 }

@@ -15,6 +15,8 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/rules-strata/rules_strata/tool/paramfile"
 )
 
 func main() {
@@ -63,6 +65,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
+	if ctx.Err() != nil {
+		err = fmt.Errorf("interrupted: %w", context.Cause(ctx))
+	}
 	fmt.Fprintln(stderr, "image: error:", err)
 	if errors.As(err, new(usageError)) {
 		fmt.Fprintln(stderr, "image: hint: image --help shows all arguments")
@@ -72,7 +77,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func dispatch(ctx context.Context, args []string, stdout io.Writer) error {
-	args, err := expand(args)
+	args, err := paramfile.Expand(args)
 	if err != nil {
 		return err
 	}
@@ -91,7 +96,7 @@ func dispatch(ctx context.Context, args []string, stdout io.Writer) error {
 	case "archive":
 		return archive(ctx, args)
 	case "layout":
-		return layout(args)
+		return layout(ctx, args)
 	default:
 		return usagef("%q is no command: want manifest, archive or layout", name)
 	}

@@ -1,10 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
-	"io"
+	"path/filepath"
 
+	"github.com/rules-strata/rules_strata/tool/atomicfile"
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/image"
 )
@@ -29,6 +29,13 @@ func manifest(args []string) error {
 		"--manifest-output", manifestOut, "--descriptor-output", descriptorOut, "--digest-output", digestOut); err != nil {
 		return err
 	}
+	outputs := map[string]string{}
+	for _, path := range []string{configOut, manifestOut, descriptorOut, digestOut} {
+		if other, ok := outputs[filepath.Clean(path)]; ok {
+			return usagef("image %s: two outputs are the same file: %s and %s", command, other, path)
+		}
+		outputs[filepath.Clean(path)] = path
+	}
 	s, err := image.ReadSettings(settings)
 	if err != nil {
 		return err
@@ -47,8 +54,12 @@ func manifest(args []string) error {
 	if err != nil {
 		return err
 	}
-	var out outputs
-	defer out.discard()
+	var out []*atomicfile.File
+	defer func() {
+		for _, f := range out {
+			f.Abort()
+		}
+	}()
 	for _, f := range []struct {
 		path string
 		b    []byte
@@ -58,13 +69,14 @@ func manifest(args []string) error {
 		{descriptorOut, descriptor},
 		{digestOut, []byte(img.Descriptor.Digest.String() + "\n")},
 	} {
-		w, err := out.create(f.path)
+		w, err := atomicfile.Create(f.path)
 		if err != nil {
 			return err
 		}
-		if _, err := io.Copy(w, bytes.NewReader(f.b)); err != nil {
+		out = append(out, w)
+		if _, err := w.Write(f.b); err != nil {
 			return err
 		}
 	}
-	return out.commit()
+	return atomicfile.CommitAll(out...)
 }

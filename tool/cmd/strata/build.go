@@ -67,7 +67,7 @@ what was there before stays.`,
 	fl.StringVarP(&f.output, "output", "o", "", "the `FILE` to write, - for standard output (default: NAME.tar, or NAME.oci for a layout)")
 	fl.StringVar(&f.format, "format", formatArchive, "the `KIND` of output: archive (one tar for docker, podman, skopeo, ctr) or layout (an OCI image layout directory)")
 	fl.StringArrayVar(&f.tags, "tag", nil, "a name `NAME[:TAG]` in the archive; repeatable, changes no digest")
-	fl.StringVar(&f.compression, "compression", layer.Gzip, "the `KIND` of the layers' compression: gzip, zstd or none")
+	fl.StringVar(&f.compression, "compression", layer.Compressions()[0], "the `KIND` of the layers' compression: "+strings.Join(layer.Compressions(), ", "))
 	fl.IntVar(&f.maxLayers, "max-layers", 0, "the most layers `N` (default: as the lock plans)")
 	fl.StringVar(&f.digestFile, "digest-file", "", "also write the image's digest to `FILE`")
 	fl.BoolVar(&f.json, "json", false, "print digest, layers and their store paths as JSON")
@@ -99,6 +99,9 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	output := cmp.Or(f.output, root+map[string]string{formatArchive: ".tar", formatLayout: ".oci"}[f.format])
+	if err := f.checkDigestFile(output); err != nil {
+		return err
+	}
 
 	b := &builder{
 		lock:        l,
@@ -125,10 +128,8 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 
 // check is for what the flags alone show.
 func (f *buildFlags) check(cmd *cobra.Command) error {
-	switch f.compression {
-	case layer.Gzip, layer.Zstd, layer.None:
-	default:
-		return fmt.Errorf("--compression: want gzip, zstd or none, found %q", f.compression)
+	if !slices.Contains(layer.Compressions(), f.compression) {
+		return fmt.Errorf("--compression: want one of %s, found %q", strings.Join(layer.Compressions(), ", "), f.compression)
 	}
 	if f.format != formatArchive && f.format != formatLayout {
 		return fmt.Errorf("--format: want archive or layout, found %q", f.format)
@@ -159,6 +160,22 @@ func (f *buildFlags) check(cmd *cobra.Command) error {
 			return fmt.Errorf("--tag: %s is given twice", r)
 		}
 		seen[r] = true
+	}
+	return nil
+}
+
+// checkDigestFile says why the digest can't go where it shall, by the names alone.
+func (f *buildFlags) checkDigestFile(output string) error {
+	if f.digestFile == "" || output == "-" {
+		return nil
+	}
+	rel, err := filepath.Rel(output, f.digestFile)
+	switch {
+	case err != nil: // One is absolute, the other one not.
+	case rel == ".":
+		return usagef("--digest-file and --output name the same file %s", output)
+	case f.format == formatLayout && filepath.IsLocal(rel):
+		return usagef("--digest-file: %s is inside the layout %s, which holds the image alone", f.digestFile, output)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -204,7 +205,7 @@ func (o *output) abort() {
 	}
 }
 
-// write writes the image and makes all of the output appear.
+// write writes the image and makes all of the output appear, or none of it.
 func (o *output) write(ctx context.Context, img *image.Image, blobs []image.Blob) error {
 	if o.digest != nil {
 		if _, err := fmt.Fprintln(o.digest, img.Descriptor.Digest); err != nil {
@@ -212,42 +213,48 @@ func (o *output) write(ctx context.Context, img *image.Image, blobs []image.Blob
 		}
 	}
 	if o.d.format == formatLayout {
-		if err := image.WriteLayout(o.d.path, img, blobs, o.d.tags, image.Copy); err != nil {
-			return err
-		}
-	} else {
-		var to io.Writer = o.d.stdout
-		if o.file != nil {
-			to = o.file
-		}
-		buffered := bufio.NewWriterSize(&cancellable{ctx, to}, 1<<20)
-		if err := image.WriteArchive(buffered, img, blobs, o.d.tags); err != nil {
-			return err
-		}
-		if err := buffered.Flush(); err != nil {
-			return err
+		return o.writeLayout(ctx, img, blobs)
+	}
+	var to io.Writer = o.d.stdout
+	if o.file != nil {
+		to = o.file
+	}
+	buffered := bufio.NewWriterSize(to, 1<<20)
+	if err := image.WriteArchive(ctx, buffered, img, blobs, o.d.tags); err != nil {
+		return err
+	}
+	if err := buffered.Flush(); err != nil {
+		return err
+	}
+	return o.commit()
+}
+
+func (o *output) writeLayout(ctx context.Context, img *image.Image, blobs []image.Blob) error {
+	_, statErr := os.Lstat(o.d.path)
+	if err := image.WriteLayout(ctx, o.d.path, img, blobs, o.d.tags, image.Copy); err != nil {
+		return err
+	}
+	err := o.commit()
+	switch {
+	case err == nil:
+	case errors.Is(statErr, fs.ErrNotExist):
+		os.RemoveAll(o.d.path)
+	default: // It was there, and empty.
+		entries, _ := os.ReadDir(o.d.path)
+		for _, e := range entries {
+			os.RemoveAll(filepath.Join(o.d.path, e.Name()))
 		}
 	}
+	return err
+}
+
+// commit makes the files appear.
+func (o *output) commit() error {
+	var files []*atomicfile.File
 	for _, f := range []*atomicfile.File{o.file, o.digest} {
-		if f == nil {
-			continue
-		}
-		if err := f.Commit(); err != nil {
-			return err
+		if f != nil {
+			files = append(files, f)
 		}
 	}
-	return nil
-}
-
-// cancellable is a writer that fails once its context ends.
-type cancellable struct {
-	ctx context.Context
-	w   io.Writer
-}
-
-func (c *cancellable) Write(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.w.Write(p)
+	return atomicfile.CommitAll(files...)
 }

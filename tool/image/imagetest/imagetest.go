@@ -133,7 +133,7 @@ func Build(tb testing.TB, s image.Settings, layers []Layer) (*image.Image, []ima
 func Archive(tb testing.TB, img *image.Image, blobs []image.Blob, tags ...string) string {
 	tb.Helper()
 	var b bytes.Buffer
-	if err := image.WriteArchive(&b, img, blobs, tags); err != nil {
+	if err := image.WriteArchive(context.Background(), &b, img, blobs, tags); err != nil {
 		tb.Fatal(err)
 	}
 	name := filepath.Join(tb.TempDir(), "image.tar")

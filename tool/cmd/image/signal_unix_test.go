@@ -1,0 +1,65 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rules-strata/rules_strata/tool/image"
+	"github.com/rules-strata/rules_strata/tool/image/imagetest"
+)
+
+// A signal in the midst of a blob ends the command like any error: exit code
+// 1, and no file, half or whole, is there.
+func TestArchive_Interrupted(t *testing.T) {
+	layers := imagetest.Mini(t, testdata, "none")[2:]
+	img, blobs := imagetest.Build(t, image.Settings{System: "x86_64-linux"}, layers)
+	dir := t.TempDir()
+	config, manifest, pipe := filepath.Join(dir, "config"), filepath.Join(dir, "manifest"), filepath.Join(dir, "pipe")
+	for path, b := range map[string][]byte{config: img.Config, manifest: img.Manifest} {
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := syscall.Mkfifo(pipe, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		b, err := os.ReadFile(blobs[0].Path)
+		if err != nil {
+			t.Error(err)
+		}
+		w, err := os.OpenFile(pipe, os.O_WRONLY, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer w.Close()
+		half := len(b) / 2
+		if _, err := w.Write(b[:half]); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		w.Write(b[half:]) // The other side may be gone by now.
+	}()
+	var stdout, stderr bytes.Buffer
+	out := filepath.Join(dir, "image.tar")
+	code := run(ctx, []string{
+		"archive", "--config=" + config, "--manifest=" + manifest,
+		"--layer=" + layers[0].DigestPath, "--blob=" + pipe, "--output=" + out,
+	}, &stdout, &stderr)
+	if code != exitFailed || !strings.Contains(stderr.String(), "image: error: ") || !strings.Contains(stderr.String(), "interrupted") {
+		t.Errorf("exit code %d, %s", code, &stderr)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 3 {
+		t.Errorf("left behind: %v (%v)", entries, err)
+	}
+}
