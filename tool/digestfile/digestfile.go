@@ -6,15 +6,19 @@ package digestfile
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/rules-strata/rules_strata/tool/store"
+	"github.com/rules-strata/rules_strata/tool/strictjson"
 )
 
 // FormatVersion is the version of the layer bytes and of this file's shape. It
@@ -60,11 +64,15 @@ type StorePath struct {
 
 // Marshal returns the file's bytes: indented JSON and a newline.
 func (f *File) Marshal() ([]byte, error) {
+	shown := *f
+	if shown.StorePaths == nil {
+		shown.StorePaths = []StorePath{} // an empty list, not null
+	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	if err := e.Encode(f); err != nil {
+	if err := e.Encode(shown); err != nil {
 		return nil, err
 	}
 	return b.Bytes(), nil
@@ -92,54 +100,139 @@ func Read(path string) (*File, error) {
 }
 
 // Parse reads what [File.Marshal] wrote, and checks that every field an image
-// relies on is there and well formed. Unknown fields are errors.
+// relies on is there, well formed and of one mind with the others. Unknown
+// fields, and fields that are there twice, are errors.
 func Parse(b []byte) (*File, error) {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	f := new(File)
-	if err := d.Decode(f); err != nil {
+	doc, err := strictjson.Parse(b)
+	if err != nil {
 		return nil, err
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return nil, fmt.Errorf("bytes follow the JSON object at offset %d", d.InputOffset())
-	}
-	switch {
-	case f.FormatVersion != FormatVersion:
-		return nil, fmt.Errorf("formatVersion %d: want %d; build the layer again with the same release as the image", f.FormatVersion, FormatVersion)
-	case f.Descriptor.MediaType == "":
-		return nil, fmt.Errorf("descriptor.mediaType is missing")
-	case f.Descriptor.Size < 0:
-		return nil, fmt.Errorf("descriptor.size: want 0 or more, found %d", f.Descriptor.Size)
-	case f.UncompressedSize < 0:
-		return nil, fmt.Errorf("uncompressedSize: want 0 or more, found %d", f.UncompressedSize)
-	case f.Entries < 0:
-		return nil, fmt.Errorf("entries: want 0 or more, found %d", f.Entries)
-	}
-	if err := checkDigest(f.Descriptor.Digest); err != nil {
-		return nil, fmt.Errorf("descriptor.digest: %w", err)
-	}
-	if err := checkDigest(f.DiffID); err != nil {
-		return nil, fmt.Errorf("diffID: %w", err)
-	}
-	for i, p := range f.StorePaths {
-		if _, err := store.ParsePath(string(p.Path)); err != nil {
-			return nil, fmt.Errorf("storePaths[%d]: %w", i, err)
+	f := &File{StorePaths: []StorePath{}}
+	// Before all else: another version may have other fields.
+	if err := doc.Members(func(name string, v *strictjson.Value) error {
+		if name != "formatVersion" {
+			return nil
 		}
-		if p.NarSize < 0 || p.Entries < 0 {
-			return nil, fmt.Errorf("storePaths[%d], %s: negative narSize or entries", i, p.Path)
+		version, err := v.Int()
+		if err == nil && version != FormatVersion {
+			err = v.Errorf("want %d, found %d; build the layer again with the same release as the image", FormatVersion, version)
 		}
+		f.FormatVersion = int(version)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	if err := doc.Fields(
+		strictjson.Field{Name: "formatVersion", Read: func(*strictjson.Value) error { return nil }},
+		strictjson.Field{Name: "compression", Read: strictjson.Parsed(&f.Compression, parseCompression)},
+		strictjson.Field{Name: "level", Read: strictjson.StringInto(&f.Level), Optional: true},
+		strictjson.Field{Name: "diffID", Read: strictjson.Parsed(&f.DiffID, parseDigest)},
+		strictjson.Field{Name: "uncompressedSize", Read: sizeInto(&f.UncompressedSize)},
+		strictjson.Field{Name: "descriptor", Read: f.readDescriptor},
+		strictjson.Field{Name: "entries", Read: sizeInto(&f.Entries)},
+		strictjson.Field{Name: "storePaths", Read: f.readStorePaths},
+	); err != nil {
+		return nil, err
 	}
 	return f, nil
 }
 
-// checkDigest takes SHA-256 alone: the blob's place in a layout and in a cache is named by it.
-func checkDigest(d digest.Digest) error {
-	err := d.Validate()
-	if a, _, ok := strings.Cut(string(d), ":"); ok && a != string(digest.SHA256) {
-		err = fmt.Errorf("want sha256:<64 hex>, found %s", a)
+// readDescriptor reads the descriptor once the rest of what is said of the blob is known.
+func (f *File) readDescriptor(v *strictjson.Value) error {
+	d := &f.Descriptor
+	return v.Fields(
+		strictjson.Field{Name: "mediaType", Read: func(v *strictjson.Value) (err error) {
+			if d.MediaType, err = v.Text(); err != nil {
+				return err
+			}
+			if want := mediaTypes[f.Compression]; d.MediaType != want {
+				return v.Errorf("want %q, as the compression is %s; found %q", want, f.Compression, d.MediaType)
+			}
+			return nil
+		}},
+		strictjson.Field{Name: "digest", Read: func(v *strictjson.Value) error {
+			if err := strictjson.Parsed(&d.Digest, parseDigest)(v); err != nil {
+				return err
+			}
+			if f.Compression == compressionNone && d.Digest != f.DiffID {
+				return v.Errorf("want the diffID %s, as the blob is not compressed; found %s", f.DiffID, d.Digest)
+			}
+			return nil
+		}},
+		strictjson.Field{Name: "size", Read: func(v *strictjson.Value) error {
+			if err := sizeInto(&d.Size)(v); err != nil {
+				return err
+			}
+			if f.Compression == compressionNone && d.Size != f.UncompressedSize {
+				return v.Errorf("want the uncompressedSize %d, as the blob is not compressed; found %d", f.UncompressedSize, d.Size)
+			}
+			return nil
+		}},
+	)
+}
+
+func (f *File) readStorePaths(v *strictjson.Value) error {
+	seen := map[store.Path]bool{}
+	return v.Each(func(e *strictjson.Value) error {
+		var p StorePath
+		if err := e.Fields(
+			strictjson.Field{Name: "path", Read: strictjson.Parsed(&p.Path, store.ParsePath)},
+			strictjson.Field{Name: "narHash", Read: strictjson.Parsed(&p.NarHash, parseNarHash)},
+			strictjson.Field{Name: "narSize", Read: sizeInto(&p.NarSize)},
+			strictjson.Field{Name: "entries", Read: sizeInto(&p.Entries)},
+		); err != nil {
+			return err
+		}
+		if seen[p.Path] {
+			return e.Errorf("%s is there twice", p.Path)
+		}
+		seen[p.Path] = true
+		f.StorePaths = append(f.StorePaths, p)
+		return nil
+	})
+}
+
+const compressionNone = "none"
+
+// mediaTypes are those of OCI's image-spec (layer.md), by [File.Compression].
+var mediaTypes = map[string]string{
+	"gzip":          ocispec.MediaTypeImageLayerGzip,
+	"zstd":          ocispec.MediaTypeImageLayerZstd,
+	compressionNone: ocispec.MediaTypeImageLayer,
+}
+
+func parseCompression(s string) (string, error) {
+	if mediaTypes[s] == "" {
+		return "", fmt.Errorf("want one of %s; found %q", strings.Join(slices.Sorted(maps.Keys(mediaTypes)), ", "), s)
 	}
+	return s, nil
+}
+
+func parseNarHash(s string) (store.Hash, error) {
+	h, err := store.ParseHash(s)
+	if err == nil && h.IsZero() {
+		err = errors.New("all zeros: it was never computed")
+	}
+	return h, err
+}
+
+func sizeInto(p *int64) func(*strictjson.Value) error {
+	return func(v *strictjson.Value) (err error) {
+		if *p, err = v.Int(); err == nil && *p < 0 {
+			err = v.Errorf("want 0 or more, found %d", *p)
+		}
+		return err
+	}
+}
+
+// parseDigest takes SHA-256 alone: the blob's place in a layout and in a cache is named by it.
+func parseDigest(s string) (digest.Digest, error) {
+	if a, _, ok := strings.Cut(s, ":"); ok && a != string(digest.SHA256) {
+		return "", fmt.Errorf("%q: want sha256:<64 hex>, found %s", s, a)
+	}
+	d, err := digest.Parse(s)
 	if err != nil {
-		return fmt.Errorf("%q: %w", d, err)
+		return "", fmt.Errorf("%q: %w", s, err)
 	}
-	return nil
+	return d, nil
 }

@@ -83,28 +83,45 @@ func TestMarshal(t *testing.T) {
 
 func TestParse_Refusals(t *testing.T) {
 	for _, c := range []struct{ old, new, want string }{
-		{sampleText, "", "EOF"},
-		{sampleText, "null", "formatVersion 0: want 1"},
-		{sampleText, "[]", "cannot unmarshal array"},
-		{"}\n  ]", "}\n", "invalid character"},
-		{"\n}\n", "\n}\n{}", "bytes follow the JSON object at offset"},
-		{"\n}\n", "\n}\nx", "bytes follow the JSON object at offset"},
-		{`"formatVersion": 1`, `"formatVersion": 2`, "formatVersion 2: want 1; build the layer again"},
-		{`"formatVersion": 1`, `"formatVersion": "1"`, "formatVersion"},
-		{`"entries": 5`, `"entries": 5, "more": 1`, `unknown field "more"`},
-		{`"size": 230`, `"size": 230, "colour": 1`, `unknown field "colour"`},
-		{`"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",`, ``, "descriptor.mediaType is missing"},
+		{sampleText, "", "line 1, column 1: the document ends too early"},
+		{sampleText, "null", "want an object, found null"},
+		{sampleText, "[]", "want an object, found a list"},
+		{sampleText, "{}", "formatVersion is missing"},
+		{"}\n  ]", "}\n", "line 27, column 1: "},
+		{"\n}\n", "\n}\n{}", "line 28, column 1: more follows"},
+		{"\n}\n", "\n}\nx", "line 28, column 1: more follows"},
+		{`"formatVersion": 1`, `"formatVersion": 2`, "line 2, column 20: formatVersion: want 1, found 2; build the layer again"},
+		{`"formatVersion": 1`, `"more": {}, "formatVersion": 2`, "formatVersion: want 1, found 2; build the layer again"},
+		{`"formatVersion": 1`, `"formatVersion": "1"`, "formatVersion: want a number, found a string"},
+		{`"formatVersion": 1`, `"FormatVersion": 1`, "FormatVersion: unknown field"},
+		{`"formatVersion": 1`, `"formatVersion": 1, "formatVersion": 1`, `"formatVersion" is there twice`},
+		{`"diffID"`, `"DiffID"`, "DiffID: unknown field"},
+		{`"entries": 5`, `"entries": 5, "more": 1`, `more: unknown field`},
+		{`"entries": 5,`, ``, `entries is missing`},
+		{`"size": 230`, `"size": 230, "colour": 1`, `descriptor.colour: unknown field; known are mediaType, digest, size`},
+		{`"size": 230`, `"size": 230, "urls": ["https://example.org/x"]`, `descriptor.urls: unknown field`},
+		{`"size": 230`, `"size": 230, "data": "YQ=="`, `descriptor.data: unknown field`},
+		{`"size": 230`, `"size": 230, "annotations": {"a": "b"}`, `descriptor.annotations: unknown field`},
+		{`"size": 230`, `"size": 230, "size": 231`, `"size" is there twice`},
+		{`"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",`, ``, "descriptor: mediaType is missing"},
+		{`layer.v1.tar+gzip`, `layer.v1.tar`, `descriptor.mediaType: want "application/vnd.oci.image.layer.v1.tar+gzip", as the compression is gzip; found "application/vnd.oci.image.layer.v1.tar"`},
+		{`application/vnd.oci.image.layer.v1.tar+gzip`, `application/vnd.docker.image.rootfs.diff.tar.gzip`, `descriptor.mediaType: want "application/vnd.oci`},
+		{`"compression": "gzip"`, `"compression": "zstd"`, `descriptor.mediaType: want "application/vnd.oci.image.layer.v1.tar+zstd"`},
+		{`"compression": "gzip"`, `"compression": "xz"`, `compression: want one of gzip, none, zstd; found "xz"`},
+		{`"compression": "gzip"`, `"compression": ""`, `compression: want one of`},
 		{`"size": 230`, `"size": -1`, "descriptor.size: want 0 or more, found -1"},
-		{`"size": 230`, `"size": 1e3`, "size"},
+		{`"size": 230`, `"size": 1e3`, "descriptor.size: want an integer"},
 		{`"uncompressedSize": 8704`, `"uncompressedSize": -8704`, "uncompressedSize: want 0 or more, found -8704"},
 		{`"entries": 5`, `"entries": -5`, "entries: want 0 or more, found -5"},
 		{`"digest": "sha256:1a4f`, `"digest": "sha256:1A4F`, "descriptor.digest: "},
 		{`"digest": "sha256:1a4f`, `"digest": "sha256:../../1a4f`, "descriptor.digest: "},
 		{`"diffID": "sha256:458c`, `"diffID": "458c`, "diffID: "},
 		{`"diffID": "sha256:458c3e2e3ec64853687c926cb47c34e7669a22d65da1d8dd810ffb7372114f44"`, `"diffID": "sha512:` + strings.Repeat("0", 128) + `"`, "want sha256:<64 hex>, found sha512"},
-		{`"path": "/nix/store/0g80`, `"path": "/nix/store/../0g80`, "storePaths[0]: "},
-		{`"narHash": "sha256:0102`, `"narHash": "sha256:01`, "sha256"},
-		{`"narSize": 96`, `"narSize": -96`, "storePaths[1], /nix/store/znxxkmh64da14rs51fhii310i4r8y6ab-b+c: negative"},
+		{`"path": "/nix/store/0g80`, `"path": "/nix/store/../0g80`, "storePaths[0].path: "},
+		{`znxxkmh64da14rs51fhii310i4r8y6ab-b+c`, `0g80j8fh4wp8p2jmb0a8giig40jzalcj-a`, "storePaths[1]: /nix/store/0g80j8fh4wp8p2jmb0a8giig40jzalcj-a is there twice"},
+		{`"narHash": "sha256:0102`, `"narHash": "sha256:01`, "storePaths[0].narHash: "},
+		{`"narHash": "sha256:010203`, `"narHash": "sha256:000000`, "storePaths[0].narHash: all zeros: it was never computed"},
+		{`"narSize": 96`, `"narSize": -96`, "storePaths[1].narSize: want 0 or more, found -96"},
 	} {
 		text := strings.Replace(sampleText, c.old, c.new, 1)
 		if text == sampleText {
@@ -114,6 +131,33 @@ func TestParse_Refusals(t *testing.T) {
 		if err == nil || f != nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q for %q: %v, want an error with %q", c.new, c.old, err, c.want)
 		}
+	}
+}
+
+// A blob that is not compressed is the tar itself.
+func TestParse_NotCompressed(t *testing.T) {
+	f := sample()
+	f.Compression, f.Level = "none", ""
+	f.Descriptor = ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: f.DiffID, Size: f.UncompressedSize}
+	f.StorePaths = nil
+	parse := func() error {
+		b, err := f.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Parse(b)
+		return err
+	}
+	if err := parse(); err != nil {
+		t.Error(err)
+	}
+	f.Descriptor.Size--
+	if err := parse(); err == nil || !strings.Contains(err.Error(), "descriptor.size: want the uncompressedSize 8704") {
+		t.Errorf("other size: error %v", err)
+	}
+	f.Descriptor.Digest = sample().Descriptor.Digest
+	if err := parse(); err == nil || !strings.Contains(err.Error(), "descriptor.digest: want the diffID sha256:458c") {
+		t.Errorf("other digest: error %v", err)
 	}
 }
 
@@ -154,7 +198,7 @@ func TestRead(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(sampleText))
 	f.Add([]byte(`{}`))
-	f.Add([]byte(`{"formatVersion":1,"descriptor":{"mediaType":"x","digest":"sha256:1a4f02e182536e93d2baac9c00bbbf2192a769f2ce75dfd2ee5f19e347824eda","size":0},"diffID":"sha256:458c3e2e3ec64853687c926cb47c34e7669a22d65da1d8dd810ffb7372114f44"}`))
+	f.Add([]byte(`{"formatVersion":1,"descriptor":{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:458c3e2e3ec64853687c926cb47c34e7669a22d65da1d8dd810ffb7372114f44","size":0},"diffID":"sha256:458c3e2e3ec64853687c926cb47c34e7669a22d65da1d8dd810ffb7372114f44","uncompressedSize":0,"compression":"none","entries":0,"storePaths":[]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file, err := Parse(b)
 		if err != nil {

@@ -503,6 +503,7 @@ func TestDependencies(t *testing.T) {
 		"github.com/rules-strata/rules_strata/tool/nar",
 		"github.com/rules-strata/rules_strata/tool/narfile",
 		"github.com/rules-strata/rules_strata/tool/store",
+		"github.com/rules-strata/rules_strata/tool/strictjson",
 		"github.com/therootcompany/xz",
 	}
 	if _, err := os.Stat("../../../go.mod"); err != nil {
