@@ -364,14 +364,6 @@ func StringInto(p *string) func(*Value) error {
 	}
 }
 
-// IntInto makes a [Field.Read] that puts an integer into p.
-func IntInto(p *int64) func(*Value) error {
-	return func(v *Value) (err error) {
-		*p, err = v.Int()
-		return err
-	}
-}
-
 // Parsed makes a [Field.Read] that puts into p what parse makes of a string.
 func Parsed[T any](p *T, parse func(string) (T, error)) func(*Value) error {
 	return func(v *Value) error {

@@ -46,7 +46,7 @@ func TestFields(t *testing.T) {
 		}
 		err = v.Fields(
 			Field{Name: "name", Read: StringInto(&name)},
-			Field{Name: "n", Read: IntInto(&n), Optional: true},
+			Field{Name: "n", Optional: true, Read: func(v *Value) (err error) { n, err = v.Int(); return err }},
 			Field{Name: "list", Optional: true, Read: func(v *Value) error {
 				return v.Each(func(e *Value) error {
 					return e.Members(func(_ string, m *Value) error {
