@@ -97,7 +97,7 @@ The default output is the NAR, if there is one. No action runs: the layer that t
         ),
         "compression": attr.string(
             default = "none",
-            doc = "How the NAR is compressed: `none`, `xz`, `zstd`, `gzip` or `bzip2`, as narinfo's `Compression`.",
+            doc = "How the NAR is compressed: `none`, `xz`, `zstd`, `gzip`, `bzip2`, `br`, `lzip` or `lz4`, as narinfo's `Compression`.",
         ),
         "urls": attr.string_list(
             doc = "Where the layer action may fetch the NAR, tried in order; `http:` or `https:`. Used only where `nar` is not set.",

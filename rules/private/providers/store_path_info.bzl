@@ -11,7 +11,7 @@ system. `store_layer` reads `entry`, `image` reads `closure` and `system`.
         "nar": "File or None. The NAR as a binary cache stores it, compressed as `compression` says. None where the layer action fetches it from `urls`.",
         "nar_hash": "string. SHA-256 of the uncompressed NAR, as `sha256:<64 hex>`; never None. The layer action checks the bytes against it.",
         "nar_size": "string. Size of the uncompressed NAR in bytes, as decimal digits (Bazel's integer attributes end at 2^31): `226552`; never None.",
-        "compression": "string. How `nar` and what `urls` name are compressed, by narinfo's name: `none`, `xz`, `zstd`, `gzip`, `bzip2`; never None.",
+        "compression": "string. How `nar` and what `urls` name are compressed, by narinfo's name: `none`, `xz`, `zstd`, `gzip`, `bzip2`, `br`, `lzip`, `lz4`; never None.",
         "urls": "tuple of strings. Where the layer action may fetch the NAR, `http:` or `https:`, tried in order. Empty where `nar` is the only way.",
         "file_hash": "string or None. SHA-256 of the NAR as stored (compressed), as `sha256:<64 hex>`; never None when `urls` is not empty.",
         "file_size": "string or None. Size of the NAR as stored, as decimal digits.",
