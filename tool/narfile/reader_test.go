@@ -726,3 +726,33 @@ func BenchmarkReader(b *testing.B) {
 		})
 	}
 }
+
+// Each file of a Guix cache that is offered in three compressions is the same NAR.
+func TestReader_Guix(t *testing.T) {
+	names, err := filepath.Glob(filepath.Join(web, "guix/*/*.narinfo"))
+	if err != nil || len(names) != 12 {
+		t.Fatalf("%d narinfos, want 12; %v", len(names), err)
+	}
+	var r narfile.Reader
+	defer r.Close()
+	read := map[string]int{}
+	for _, name := range names {
+		i, err := narinfo.Parse(readFile(t, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range i.Files() {
+			file := narfile.File{
+				StorePath: i.StorePath, Compression: f.Compression, FileHash: f.FileHash, FileSize: f.FileSize,
+				NarHash: i.NarHash, NarSize: i.NarSize,
+			}
+			if _, err := readAll(&r, file, bytes.NewReader(readFile(t, filepath.Dir(name), f.URL))); err != nil {
+				t.Errorf("%s, %s: %v", name, f.Compression, err)
+			}
+			read[f.Compression]++
+		}
+	}
+	if read["lzip"] != 7 || read["gzip"] != 7 || read["zstd"] != 12 {
+		t.Errorf("read %v", read)
+	}
+}
