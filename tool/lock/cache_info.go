@@ -56,7 +56,7 @@ func parseCacheInfo(b []byte) (cacheInfo, error) {
 		case "Priority":
 			n, err := strconv.Atoi(value)
 			if err != nil {
-				return info, fmt.Errorf("Priority: want a number, found %.40q", value)
+				return info, fmt.Errorf("want a number as %s, found %.40q", name, value)
 			}
 			info.priority = n
 		case "WantMassQuery":

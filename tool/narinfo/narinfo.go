@@ -273,7 +273,7 @@ func (p *parser) finish() error {
 	for i := range p.files {
 		f := &p.files[i]
 		if f.Compression == "" && len(p.files) > 1 {
-			return fmt.Errorf("Compression missing of the URL %.200q, where there are several", f.URL)
+			return fmt.Errorf("no Compression of the URL %.200q, where there are several", f.URL)
 		}
 		if f.Compression == "" {
 			f.Compression = DefaultCompression
