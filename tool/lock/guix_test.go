@@ -2,6 +2,7 @@ package lock
 
 import (
 	"errors"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rules-strata/rules_strata/tool/fetch"
 	"github.com/rules-strata/rules_strata/tool/narinfo"
 	"github.com/rules-strata/rules_strata/tool/project"
 	"github.com/rules-strata/rules_strata/tool/store"
@@ -86,9 +88,7 @@ func TestMake_GuixRefuses(t *testing.T) {
 
 	// The same store with one file damaged, one cut, and one gone: each is told, and the rest isn't believed for it.
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(webData+"/guix/baked")); err != nil {
-		t.Fatal(err)
-	}
+	copyDir(t, dir, webData+"/guix/baked")
 	change := func(name string, change func([]byte) []byte) {
 		file := filepath.Join(dir, "nar/zstd", name)
 		b, err := os.ReadFile(file)
@@ -119,6 +119,57 @@ func TestMake_GuixRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v\nwant one with %q", err, want)
 		}
+	}
+}
+
+// copyDir copies a folder's files into a new one. (In Bazel's runfiles they are symlinks, which os.CopyFS would copy as such.)
+func copyDir(t testing.TB, to, from string) {
+	t.Helper()
+	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		if info.IsDir() {
+			return os.MkdirAll(filepath.Join(to, rel), 0o777)
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, rel), b, 0o666)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A path counts as done when its file was looked at, too.
+func TestMake_GuixProgress(t *testing.T) {
+	c := fetch.New(fetch.Options{Dir: webData})
+	var told []int
+	_, err := Make(t.Context(), Options{
+		Project: projectOf(guixRoot, []narinfo.PublicKey{guixKey(t)}, project.Cache{URL: "file:guix/baked"}),
+		Dir:     webData, LockDir: webData, Client: c,
+		Progress: func(done, found int) {
+			if done > found || len(told) > 0 && done < told[len(told)-1] {
+				t.Errorf("%d of %d done, after %d", done, found, told)
+			}
+			told = append(told, done)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []int{0, 0, 0, 0, 0, 1, 2, 3, 4, 5}; !slices.Equal(told, want) {
+		t.Errorf("told %d, want %d", told, want)
 	}
 }
 

@@ -37,6 +37,7 @@ func (w *walk) measure(ctx context.Context) error {
 	for range maxMeasuring {
 		readers <- new(narfile.Reader)
 	}
+	measured := 0
 	for i, path := range paths {
 		g.Go(func() error {
 			if ctx.Err() != nil {
@@ -46,6 +47,12 @@ func (w *walk) measure(ctx context.Context) error {
 			defer func() { readers <- r }()
 			err := w.measureOne(ctx, r, w.downloads[path], w.done[path])
 			if err == nil {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				measured++
+				if w.o.Progress != nil {
+					w.o.Progress(len(w.found)-len(paths)+measured, len(w.found))
+				}
 				return nil
 			}
 			err = &PathError{Path: path, Err: err}

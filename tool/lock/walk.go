@@ -129,7 +129,7 @@ func (w *walk) start(ctx context.Context, cancel context.CancelFunc, path store.
 			cancel()
 		}
 		if w.o.Progress != nil {
-			w.o.Progress(len(w.done)+len(w.failed), len(w.found))
+			w.o.Progress(len(w.done)+len(w.failed)-len(w.downloads), len(w.found))
 		}
 	})
 }

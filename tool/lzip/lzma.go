@@ -323,8 +323,10 @@ func (d *decoder) decode(limit int) (end bool, err error) {
 				return false, d.in.err
 			}
 			if marker {
-				if n != minMatch {
-					return false, errCorrupt // also the marker of a flush, which no file holds
+				// A longer one is the marker of a flush, which no file holds. The encoder's
+				// last bytes leave the code at zero, whatever else would decode alike (as liblzma has it).
+				if n != minMatch || d.code != 0 {
+					return false, errCorrupt
 				}
 				return true, nil
 			}

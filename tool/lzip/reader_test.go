@@ -84,15 +84,13 @@ func TestReader_FlippedAnywhere(t *testing.T) {
 	r := lzip.NewReader(lzip.MaxDictSize)
 	want := numbers()
 	data := readFile(t, "numbers-members.lz")
-	for n := 0; n < len(data); n += 1 + n/300 {
+	for n := 0; n < len(data); n += 1 + n/60 {
 		damaged := bytes.Clone(data)
 		damaged[n] ^= 1 << (n % 8)
 		got, err := decompress(r, bytes.NewReader(damaged))
-		if err == nil && (n != 5 || !bytes.Equal(got, want)) {
-			t.Errorf("byte %d changed: taken", n)
-		}
-		if !bytes.HasPrefix(want, got) && err == nil {
-			t.Errorf("byte %d changed: other data", n)
+		ofDictSize := bytes.HasSuffix(data[:n], []byte("LZIP\x01"))
+		if err == nil && !(ofDictSize && bytes.Equal(got, want)) {
+			t.Errorf("byte %d changed: taken, %d bytes", n, len(got))
 		}
 	}
 }
@@ -101,7 +99,7 @@ func TestReader_FlippedAnywhere(t *testing.T) {
 func TestReader_CutAnywhere(t *testing.T) {
 	r := lzip.NewReader(8 << 20)
 	data := readFile(t, "numbers-members.lz")
-	for n := 0; n < len(data); n += 1 + n/300 {
+	for n := 0; n < len(data); n += 1 + n/60 {
 		_, err := decompress(r, bytes.NewReader(data[:n]))
 		if err != io.ErrUnexpectedEOF && string(data[n:min(n+4, len(data))]) != "LZIP" {
 			t.Errorf("cut after %d bytes: %v", n, err)
