@@ -3,11 +3,14 @@ module github.com/rules-strata/rules_strata
 go 1.25.0
 
 require (
+	filippo.io/edwards25519 v1.2.0
+	github.com/andybalholm/brotli v1.2.8
 	github.com/distribution/reference v0.6.0
 	github.com/google/go-containerregistry v0.22.1
 	github.com/klauspost/compress v1.20.3
 	github.com/opencontainers/go-digest v1.0.0
 	github.com/opencontainers/image-spec v1.1.1
+	github.com/pierrec/lz4/v4 v4.1.33
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10

@@ -10,6 +10,13 @@ def strata_go_repositories():
     """
     maybe(
         go_repository,
+        name = "com_github_andybalholm_brotli",
+        importpath = "github.com/andybalholm/brotli",
+        sum = "h1:H9F6r7RNwzSRsx/lytpIYkbjNFMt2yNBwsJ2+0gpx78=",
+        version = "v1.2.8",
+    )
+    maybe(
+        go_repository,
         name = "com_github_inconshreveable_mousetrap",
         importpath = "github.com/inconshreveable/mousetrap",
         sum = "h1:wN+x4NVGpMsO7ErUn/mUI3vEoE6Jt13X2s0bqwp9tc8=",
@@ -38,6 +45,13 @@ def strata_go_repositories():
     )
     maybe(
         go_repository,
+        name = "com_github_pierrec_lz4_v4",
+        importpath = "github.com/pierrec/lz4/v4",
+        sum = "h1:GjG1TJ1V4IzKP8L96muuuDNpTwd7D+l2ccXrjAbe014=",
+        version = "v4.1.33",
+    )
+    maybe(
+        go_repository,
         name = "com_github_spf13_cobra",
         importpath = "github.com/spf13/cobra",
         sum = "h1:DMTTonx5m65Ic0GOoRY2c16WCbHxOOw6xxezuLaBpcU=",
@@ -56,6 +70,13 @@ def strata_go_repositories():
         importpath = "github.com/therootcompany/xz",
         sum = "h1:CmOtsn1CbtmyYiusbfmhmkpAAETj0wBIH6kCYaX+xzw=",
         version = "v1.0.1",
+    )
+    maybe(
+        go_repository,
+        name = "io_filippo_edwards25519",
+        importpath = "filippo.io/edwards25519",
+        sum = "h1:crnVqOiS4jqYleHd9vaKZ+HKtHfllngJIiOpNpoJsjo=",
+        version = "v1.2.0",
     )
     maybe(
         go_repository,

@@ -3,6 +3,7 @@ package lock
 import (
 	"bytes"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -19,12 +20,18 @@ const maxCacheInfo = 64 << 10
 type cacheInfo struct {
 	// storeDir is the directory of its store paths; "" if it doesn't say.
 	storeDir string
+	// priority is what Nix orders its substituters by, the lowest first; 50 if
+	// the cache doesn't say. Here the order is that of the project file, which somebody has thought about: so a
+	// lock doesn't change when a cache says something else of itself.
+	priority int
+	// wantMassQuery says that the cache likes being asked for much at once.
+	wantMassQuery bool
 }
 
 // parseCacheInfo reads lines of "Field: value". As Nix does, it ignores fields
 // that it has no use for, and white space around values.
 func parseCacheInfo(b []byte) (cacheInfo, error) {
-	var info cacheInfo
+	info := cacheInfo{priority: 50}
 	if !utf8.Valid(b) {
 		return info, fmt.Errorf("not text")
 	}
@@ -36,17 +43,25 @@ func parseCacheInfo(b []byte) (cacheInfo, error) {
 			}
 			return info, fmt.Errorf("want lines of \"Field: value\", found %.80q", line)
 		}
-		if name != "StoreDir" {
-			continue
+		value = strings.TrimSpace(value)
+		switch name {
+		case "StoreDir":
+			if info.storeDir != "" && info.storeDir != value {
+				return info, fmt.Errorf("StoreDir is %s and %s", info.storeDir, value)
+			}
+			if err := store.CheckDir(value); err != nil {
+				return info, err
+			}
+			info.storeDir = value
+		case "Priority":
+			n, err := strconv.Atoi(value)
+			if err != nil {
+				return info, fmt.Errorf("want a number as %s, found %.40q", name, value)
+			}
+			info.priority = n
+		case "WantMassQuery":
+			info.wantMassQuery = value == "1"
 		}
-		dir := strings.TrimSpace(value)
-		if info.storeDir != "" && info.storeDir != dir {
-			return info, fmt.Errorf("StoreDir is %s and %s", info.storeDir, dir)
-		}
-		if err := store.CheckDir(dir); err != nil {
-			return info, err
-		}
-		info.storeDir = dir
 	}
 	return info, nil
 }

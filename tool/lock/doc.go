@@ -26,6 +26,15 @@
 //	  }
 //	}
 //
+// Who vouches for nar_hash, nar_size and references is one of three:
+// "signed_by", the name of a public key of the project; "content_addressed", a
+// content address ("fixed:r:sha256:…") from which, with the references, the store path
+// itself follows; "allowed_unsigned_by", the URL of a cache that the project file lets be unsigned.
+//
+// Where a cache offers a NAR in several files (Guix'), the lock names the one
+// whose compression comes first in: zstd, br, gzip, lz4, xz, lzip, bzip2, none.
+// A file without FileHash is downloaded when the lock is made, so that the lock pins it.
+//
 // [Make] walks the caches' narinfos and checks signatures: nothing behind it
 // does that again. [Lock.Marshal] and [Parse] are the text form. Parse believes
 // nothing but the hashes: a lock that somebody edited is whole, or it is an

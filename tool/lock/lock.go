@@ -47,8 +47,11 @@ type Path struct {
 	// References are the store paths that this one refers to, sorted, itself among them if it does.
 	References []store.Path
 	// SignedBy is the name of the key that vouches for NarHash, NarSize and
-	// References; "" if none does, and then AllowedUnsignedBy isn't.
+	// References; "" if none does, and then one of the next two isn't.
 	SignedBy string
+	// ContentAddressed is the content address that vouches for them instead, as
+	// [store.ContentAddress] is written.
+	ContentAddressed string
 	// AllowedUnsignedBy is the URL of the cache that needed no signature.
 	AllowedUnsignedBy string
 }
@@ -104,6 +107,7 @@ type (
 		NarSize           int64      `json:"nar_size"`
 		References        []string   `json:"references"`
 		SignedBy          string     `json:"signed_by,omitempty"`
+		ContentAddressed  string     `json:"content_addressed,omitempty"`
 		AllowedUnsignedBy string     `json:"allowed_unsigned_by,omitempty"`
 	}
 	planJSON struct {
@@ -131,7 +135,7 @@ func (l *Lock) Marshal() ([]byte, error) {
 		out.Paths[path] = pathJSON{
 			URL: p.URL, Compression: p.Compression, FileHash: p.FileHash, FileSize: p.FileSize,
 			NarHash: p.NarHash, NarSize: p.NarSize, References: baseNames(p.References),
-			SignedBy: p.SignedBy, AllowedUnsignedBy: p.AllowedUnsignedBy,
+			SignedBy: p.SignedBy, ContentAddressed: p.ContentAddressed, AllowedUnsignedBy: p.AllowedUnsignedBy,
 		}
 	}
 	for name, paths := range l.Plan.Layers {

@@ -83,7 +83,18 @@ func (p *parser) paths(v *strictjson.Value) error {
 		}
 		p.values[path] = m
 		p.lock.Paths[path], err = p.path(m)
-		return err
+		if err != nil || p.lock.Paths[path].ContentAddressed == "" {
+			return err
+		}
+		out := p.lock.Paths[path]
+		ca, err := store.ParseContentAddress(out.ContentAddressed)
+		if err == nil {
+			err = checkContentAddress(ca, path, out.References, out.NarHash)
+		}
+		if err != nil {
+			return m.Errorf("content_addressed: %w", err)
+		}
+		return nil
 	})
 	if err != nil {
 		return err
@@ -117,15 +128,31 @@ func (p *parser) path(v *strictjson.Value) (*Path, error) {
 			return err
 		}},
 		strictjson.Field{Name: "signed_by", Read: wordInto(&out.SignedBy), Optional: true},
+		strictjson.Field{Name: "content_addressed", Read: strictjson.Parsed(&out.ContentAddressed, parseContentAddressed), Optional: true},
 		strictjson.Field{Name: "allowed_unsigned_by", Read: wordInto(&out.AllowedUnsignedBy), Optional: true},
 	)
 	if err != nil {
 		return nil, err
 	}
-	if (out.SignedBy == "") == (out.AllowedUnsignedBy == "") {
-		return nil, v.Errorf("want one of signed_by and allowed_unsigned_by")
+	vouching := 0
+	for _, s := range []string{out.SignedBy, out.ContentAddressed, out.AllowedUnsignedBy} {
+		if s != "" {
+			vouching++
+		}
+	}
+	if vouching != 1 {
+		return nil, v.Errorf("want one of signed_by, content_addressed and allowed_unsigned_by")
 	}
 	return out, nil
+}
+
+// parseContentAddressed takes the one form that Marshal writes.
+func parseContentAddressed(s string) (string, error) {
+	ca, err := store.ParseContentAddress(s)
+	if err == nil && ca.String() != s {
+		err = fmt.Errorf("want %s, found %s", ca, s)
+	}
+	return s, err
 }
 
 func parseURL(s string) (string, error) {

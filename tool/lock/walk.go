@@ -2,12 +2,8 @@ package lock
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
-	"slices"
 	"sync"
 
 	"github.com/rules-strata/rules_strata/tool/fetch"
@@ -40,33 +36,36 @@ type walk struct {
 	o      Options
 	caches []*cache
 
-	asking chan struct{} // holds a token for each narinfo that is being asked for
-	tasks  sync.WaitGroup
-
 	mu     sync.Mutex
+	more   sync.Cond    // on mu: the queue has got longer, or the walk may be over
+	queue  []store.Path // found, and nobody has asked for them
+	asking int          // workers that are asking for one
 	found  map[store.Path]bool
 	done   map[store.Path]*Path
 	failed map[store.Path]*PathError
 	fatal  error // what ended the walk
 
-	// unmeasured are the paths whose file's hash or size the narinfo doesn't say.
-	unmeasured map[store.Path]unmeasured
+	// downloads are the files that must be looked at, since the narinfo says too little.
+	downloads map[store.Path]download
 }
 
-type unmeasured struct {
+// download is a file whose hash or size the narinfo doesn't say, or whose NAR
+// must be seen to have its content address.
+type download struct {
 	url  string
 	file narfile.File
+	ca   *store.ContentAddress // of a single file; nil if nothing is to be seen
 }
 
 func newWalk(o Options) (*walk, error) {
 	w := &walk{
-		o:          o,
-		asking:     make(chan struct{}, maxAsking),
-		found:      map[store.Path]bool{},
-		done:       map[store.Path]*Path{},
-		failed:     map[store.Path]*PathError{},
-		unmeasured: map[store.Path]unmeasured{},
+		o:         o,
+		found:     map[store.Path]bool{},
+		done:      map[store.Path]*Path{},
+		failed:    map[store.Path]*PathError{},
+		downloads: map[store.Path]download{},
 	}
+	w.more.L = &w.mu
 	for _, c := range o.Project.Caches {
 		inLock, err := moved(c.URL, o.Dir, o.LockDir)
 		if err != nil {
@@ -77,62 +76,88 @@ func newWalk(o Options) (*walk, error) {
 	return w, nil
 }
 
-// run walks from the roots until every path is done or failed.
+// run walks from the roots until every path is done or failed. A few workers take
+// paths from a queue, so that a cache which makes up one reference after the other costs
+// no more than the names it was let say.
 func (w *walk) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.mu.Lock()
 	for _, r := range w.o.Project.Roots {
-		w.start(ctx, cancel, r.Path)
+		w.add(r.Path)
 	}
 	w.mu.Unlock()
-	w.tasks.Wait()
+	var workers sync.WaitGroup
+	for range maxAsking {
+		workers.Go(func() {
+			for {
+				path, ok := w.take()
+				if !ok {
+					return
+				}
+				p, err := w.lookUp(ctx, path)
+				if w.finish(path, p, err) {
+					cancel()
+				}
+			}
+		})
+	}
+	workers.Wait()
 	if w.fatal != nil {
 		return w.fatal
 	}
 	return w.explain()
 }
 
-// start looks path up in a goroutine of its own, unless that was done before. W.mu is held.
-func (w *walk) start(ctx context.Context, cancel context.CancelFunc, path store.Path) {
-	if w.found[path] {
-		return
+// add puts path into the queue, unless it was there before. W.mu is held.
+func (w *walk) add(path store.Path) {
+	if !w.found[path] {
+		w.found[path] = true
+		w.queue = append(w.queue, path)
 	}
-	w.found[path] = true
-	w.tasks.Go(func() {
-		select {
-		case w.asking <- struct{}{}:
-			defer func() { <-w.asking }()
-		case <-ctx.Done():
+}
+
+// take waits for a path that nobody has asked for; false: none will come.
+func (w *walk) take() (store.Path, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.queue) == 0 && w.asking > 0 && w.fatal == nil {
+		w.more.Wait()
+	}
+	if len(w.queue) == 0 || w.fatal != nil {
+		return "", false
+	}
+	path := w.queue[0]
+	w.queue = w.queue[1:]
+	w.asking++
+	return path, true
+}
+
+// finish takes down what became of path, and reports whether the walk has to end.
+func (w *walk) finish(path store.Path, p *Path, err error) (ended bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.asking--
+	var wrong *PathError
+	switch {
+	case err == nil && len(w.found)+len(p.References) > maxPaths && w.fatal == nil:
+		w.fatal = fmt.Errorf("%s: the roots' closures have more than %d store paths", path, maxPaths)
+	case err == nil:
+		w.done[path] = p
+		for _, r := range p.References {
+			w.add(r)
 		}
-		var p *Path
-		var err error
-		if err = context.Cause(ctx); err == nil {
-			p, err = w.lookUp(ctx, path)
-		}
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		var wrong *PathError
-		switch {
-		case err == nil:
-			w.done[path] = p
-			for _, r := range p.References {
-				w.start(ctx, cancel, r)
-			}
-			if len(w.found) > maxPaths && w.fatal == nil {
-				w.fatal = fmt.Errorf("the roots' closures have more than %d store paths", maxPaths)
-				cancel()
-			}
-		case errors.As(err, &wrong):
-			w.failed[path] = wrong
-		case w.fatal == nil:
-			w.fatal = err
-			cancel()
-		}
-		if w.o.Progress != nil {
-			w.o.Progress(len(w.done)+len(w.failed), len(w.found))
-		}
-	})
+	case errors.As(err, &wrong):
+		w.failed[path] = wrong
+	case w.fatal == nil:
+		w.fatal = err
+	}
+	// Whoever waits looks again: there may be more to do, or nothing any more.
+	w.more.Broadcast()
+	if w.o.Progress != nil {
+		w.o.Progress(len(w.done)+len(w.failed)-len(w.downloads), len(w.found))
+	}
+	return w.fatal != nil
 }
 
 // lookUp asks the caches for path. What is wrong with the path is a [PathError]; other errors are of a cache.
@@ -186,33 +211,86 @@ func (w *walk) check(c *cache, path store.Path, b []byte) (*Path, *PathError) {
 			Advice: "the cache is wrong: have it repaired, or use another cache",
 		}
 	}
+	from, err := choose(info.Files())
+	if err != nil {
+		return nil, &PathError{Path: path, Err: err}
+	}
 	p := &Path{
-		URL: join(c.inLock, info.URL), Compression: info.Compression,
-		FileHash: info.FileHash, FileSize: info.FileSize,
+		URL: join(c.inLock, from.URL), Compression: from.Compression,
+		FileHash: from.FileHash, FileSize: from.FileSize,
 		NarHash: info.NarHash, NarSize: info.NarSize, References: info.References,
 	}
+	var ca *store.ContentAddress
 	switch p.SignedBy, err = info.VerifiedBy(w.o.Project.PublicKeys); {
 	case err == nil:
+	case info.CA != "":
+		address, wrong := contentAddress(info)
+		switch {
+		case wrong == nil:
+			p.ContentAddressed = address.String()
+			if address.Method != store.ContentNAR {
+				ca = &address
+			}
+		case c.AllowUnsigned:
+			p.AllowedUnsignedBy = fetch.Redact(c.inLock)
+		default:
+			return nil, &PathError{Path: path, Err: fmt.Errorf("%w; nor does its content address vouch for it: %w", err, wrong), Advice: adviceOnTrust(err)}
+		}
 	case c.AllowUnsigned:
 		p.AllowedUnsignedBy = fetch.Redact(c.inLock)
 	default:
 		return nil, &PathError{Path: path, Err: err, Advice: adviceOnTrust(err)}
 	}
-	if err := narfile.CheckCompression(p.Compression); err != nil {
-		return nil, &PathError{Path: path, Err: err}
-	}
 	if err := fetch.Check(p.URL); err != nil {
 		return nil, &PathError{Path: path, Err: err}
 	}
-	if p.FileHash.IsZero() || p.FileSize < 0 {
+	if p.FileHash.IsZero() || p.FileSize < 0 || ca != nil {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.unmeasured[path] = unmeasured{join(c.URL, info.URL), narfile.File{
+		w.downloads[path] = download{join(c.URL, from.URL), narfile.File{
 			StorePath: path, Compression: p.Compression, FileHash: p.FileHash, FileSize: p.FileSize,
 			NarHash: p.NarHash, NarSize: p.NarSize,
-		}}
+		}, ca}
 	}
 	return p, nil
+}
+
+// preferred are the compressions in the order in which files of one NAR are
+// chosen: small ones that are quick to decompress, then those that are slow, then large ones.
+var preferred = []string{"zstd", "br", "gzip", "lz4", "xz", "lzip", "bzip2", "none"}
+
+// choose returns the file that the lock names, where a cache offers several: the
+// first in the order of preferred, and of those the first in the narinfo.
+func choose(files []narinfo.File) (narinfo.File, error) {
+	for _, compression := range preferred {
+		for _, f := range files {
+			if f.Compression == compression {
+				return f, nil
+			}
+		}
+	}
+	return files[0], narfile.CheckCompression(files[0].Compression)
+}
+
+// contentAddress returns the content address of a store object that needs no
+// signature: its store path follows from it. Whether the NAR has it is shown by
+// NarHash, or, where only a file's contents are hashed, by the NAR itself.
+func contentAddress(info *narinfo.Info) (store.ContentAddress, error) {
+	ca, err := store.ParseContentAddress(info.CA)
+	if err != nil {
+		return ca, err
+	}
+	return ca, checkContentAddress(ca, info.StorePath, info.References, info.NarHash)
+}
+
+func checkContentAddress(ca store.ContentAddress, path store.Path, references []store.Path, narHash store.Hash) error {
+	if err := ca.Check(path, references); err != nil {
+		return err
+	}
+	if ca.Method == store.ContentNAR && ca.Hash != narHash {
+		return fmt.Errorf("content address %s: NarHash is another: sha256:%s", ca, narHash.NixBase32())
+	}
+	return nil
 }
 
 func isUntrusted(err error) bool {
@@ -273,52 +351,3 @@ func (e *CacheError) Error() string { return e.Err.Error() }
 
 // Unwrap returns e.Err.
 func (e *CacheError) Unwrap() error { return e.Err }
-
-// measure downloads each file whose hash or size its narinfo doesn't say, so
-// that the lock pins every download. It checks them on the way. One at a time:
-// such caches are few, and small or near.
-func (w *walk) measure(ctx context.Context) error {
-	var r narfile.Reader
-	defer r.Close()
-	for _, path := range slices.Sorted(maps.Keys(w.unmeasured)) {
-		if err := w.measureOne(ctx, &r, w.unmeasured[path], w.done[path]); err != nil {
-			return &PathError{Path: path, Err: err}
-		}
-	}
-	return nil
-}
-
-func (w *walk) measureOne(ctx context.Context, r *narfile.Reader, u unmeasured, p *Path) error {
-	src, err := w.o.Client.Open(ctx, u.url)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	m := &meter{r: src, h: sha256.New()}
-	if err := r.Reset(m, u.file); err != nil {
-		return err
-	}
-	if _, err := io.Copy(io.Discard, r); err != nil {
-		return fmt.Errorf("%s: %w", fetch.Redact(u.url), err)
-	}
-	m.h.Sum(p.FileHash[:0])
-	p.FileSize = m.n
-	return nil
-}
-
-// meter hashes and counts what passes.
-type meter struct {
-	r io.Reader
-	h interface {
-		io.Writer
-		Sum([]byte) []byte
-	}
-	n int64
-}
-
-func (m *meter) Read(p []byte) (int, error) {
-	n, err := m.r.Read(p)
-	m.h.Write(p[:n])
-	m.n += int64(n)
-	return n, err
-}

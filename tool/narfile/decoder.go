@@ -9,17 +9,22 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 	"github.com/therootcompany/xz"
+
+	"github.com/rules-strata/rules_strata/tool/lzip"
 )
 
 // MaxWindow bounds what a compressed file may make its decoder keep in memory, in bytes: the window of
-// zstd --long=27, which is the most that zstd -d takes, and twice the dictionary of xz -9.
+// zstd --long=27, which is the most that zstd -d takes, twice the dictionary of xz -9 and four times that of lzip -9.
+// Of itself br ends at 16 MiB (its large windows are refused) and lz4 at blocks of 8 MiB.
 const MaxWindow = 128 << 20
 
 // compressions are the names in narinfo files that are known, in the order in which people shall see them.
-var compressions = []string{"none", "xz", "zstd", "gzip", "bzip2"}
+var compressions = []string{"none", "xz", "zstd", "gzip", "bzip2", "br", "lzip", "lz4"}
 
 // Compressions returns the names that [File.Compression] may have, as narinfo files write them.
 func Compressions() []string { return slices.Clone(compressions) }
@@ -37,6 +42,9 @@ type decoders struct {
 	xz   *xz.Reader
 	zstd *zstd.Decoder
 	gzip *gzip.Reader
+	br   *brotli.Reader
+	lzip *lzip.Reader
+	lz4  *lz4.Reader
 }
 
 // open returns what decompresses in. It may read from in.
@@ -76,6 +84,27 @@ func (d *decoders) open(compression string, in *bufio.Reader) (io.Reader, error)
 		return d.gzip, d.gzip.Reset(in)
 	case "bzip2":
 		return bzip2.NewReader(in), nil
+	case "br":
+		if d.br == nil {
+			d.br = new(brotli.Reader)
+		}
+		return d.br, d.br.Reset(&longEnd{in})
+	case "lzip":
+		if d.lzip == nil {
+			d.lzip = lzip.NewReader(MaxWindow)
+		}
+		d.lzip.Reset(in)
+		return d.lzip, nil
+	case "lz4":
+		if d.lz4 == nil {
+			z := lz4.NewReader(nil)
+			if err := z.Apply(lz4.ConcurrencyOption(1)); err != nil { // no goroutines
+				return nil, err
+			}
+			d.lz4 = z
+		}
+		d.lz4.Reset(in)
+		return d.lz4, nil
 	}
 	return nil, CheckCompression(compression)
 }
@@ -86,7 +115,8 @@ var ErrWindow = fmt.Errorf("it needs a window of more than %d MiB to decompress"
 // commonError puts one error in place of those that the decoders each have for the same fault.
 func commonError(err error) error {
 	switch {
-	case errors.Is(err, xz.ErrMemlimit), errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+	case errors.Is(err, xz.ErrMemlimit), errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded),
+		errors.Is(err, lzip.ErrDictSize):
 		return ErrWindow
 	case errors.Is(err, xz.ErrBuf): // It makes no progress: there is nothing more to read.
 		return io.ErrUnexpectedEOF
@@ -97,7 +127,7 @@ func commonError(err error) error {
 // plainText is err without the name of its format in front, which is said already.
 func plainText(err error) string {
 	text := err.Error()
-	for _, prefix := range []string{"xz: ", "gzip: ", "bzip2 data invalid: "} {
+	for _, prefix := range []string{"xz: ", "gzip: ", "bzip2 data invalid: ", "brotli: ", "lzip: ", "lz4: "} {
 		text = strings.TrimPrefix(text, prefix)
 	}
 	return text

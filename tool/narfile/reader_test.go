@@ -98,6 +98,7 @@ func TestReader_RealCaches(t *testing.T) {
 		"cache": "zstd", "variants/xz": "xz", "variants/zstd": "zstd", "variants/zstd-parallel": "zstd", "variants/gzip": "gzip",
 		"variants/bzip2": "bzip2", "variants/none": "none", "variants/nix-2.34": "zstd", "variants/bash-xz": "xz",
 		"variants/unsigned": "zstd", "variants/two-signatures": "xz", "variants/not-utf8": "zstd",
+		"variants/br": "br", "variants/lzip": "lzip", "variants/lz4": "lz4",
 	}
 	var all []cached
 	for dir, compression := range dirs {
@@ -108,8 +109,8 @@ func TestReader_RealCaches(t *testing.T) {
 			all = append(all, c)
 		}
 	}
-	if len(all) < 170 {
-		t.Errorf("want some 170 files, found %d", len(all))
+	if len(all) < 210 {
+		t.Errorf("want some 210 files, found %d", len(all))
 	}
 	var r narfile.Reader
 	defer r.Close()
@@ -183,21 +184,23 @@ type form struct {
 func forms(t testing.TB) (all []form) {
 	t.Helper()
 	nar, _ := webRoot(t)
-	for _, dir := range []string{"xz", "zstd", "gzip", "bzip2", "none"} {
+	for _, dir := range narfile.Compressions() {
 		for _, c := range load(t, "variants/"+dir) {
 			if strings.HasSuffix(c.file.StorePath.String(), "-web-root") {
 				all = append(all, form{"Nix' " + dir, dir, c.data, false})
 			}
 		}
 	}
-	if len(all) != 5 {
-		t.Fatalf("want web-root in 5 forms, found %d", len(all))
+	if len(all) != len(narfile.Compressions()) {
+		t.Fatalf("want web-root in each of %s, found %d", narfile.Compressions(), len(all))
 	}
 	for _, name := range []string{
 		"two-streams.nar.xz", "padding.nar.xz", "check-none.nar.xz", "check-crc32.nar.xz", "check-sha256.nar.xz", "blocks.nar.xz", "x86.nar.xz",
 		"two-streams.nar.bz2", "no-checksum.nar.zst", "skippable.nar.zst",
+		"quality-1.nar.br", "window-16MiB.nar.br", "two-members.nar.lz", "dict-100KiB.nar.lz",
+		"linked.nar.lz4", "legacy.nar.lz4", "skippable.nar.lz4",
 	} {
-		compression := map[string]string{".xz": "xz", ".bz2": "bzip2", ".zst": "zstd"}[filepath.Ext(name)]
+		compression := map[string]string{".xz": "xz", ".bz2": "bzip2", ".zst": "zstd", ".br": "br", ".lz": "lzip", ".lz4": "lz4"}[filepath.Ext(name)]
 		open := strings.HasPrefix(name, "padding") || strings.HasPrefix(name, "skippable")
 		all = append(all, form{name, compression, readFile(t, "testdata", name), open})
 	}
@@ -351,6 +354,7 @@ func TestReader_Behind(t *testing.T) {
 		"xz":   {"\x00\x00\x00\x00", strings.Repeat("\x00", 4096)},
 		"zstd": {skippable, skippable + skippable, string(zstdFrame(t, nil))},
 		"gzip": {string(gzipped(t, nil))},
+		"lz4":  {skippable, skippable + skippable},
 	}
 	behind := []string{"\x00", "\x00\x00\x00", "\x00\x00\x00\x00\x00", "x", "xy", "xyz", "garbage", strings.Repeat("\x00", 4097), strings.Repeat("g", 200_000), skippable[:7], skippable[:10]}
 	var r narfile.Reader
@@ -358,6 +362,9 @@ func TestReader_Behind(t *testing.T) {
 	for _, c := range forms(t) {
 		f.Compression = c.compression
 		for _, more := range legal[c.compression] {
+			if c.name == "legacy.nar.lz4" { // It ends with the file, and has nothing like padding.
+				break
+			}
 			if b, err := readAll(&r, unpinned(f), strings.NewReader(string(c.data)+more)); err != nil || !bytes.Equal(b, nar) {
 				t.Errorf("%s with %.20q behind: want it taken, got %v", c.name, more, err)
 			}
@@ -391,6 +398,9 @@ func TestReader_Bombs(t *testing.T) {
 		{"gzip", "gzip", gzipped(t, zeros), false},
 		{"zstd", "zstd", zstdFrame(t, zeros), false},
 		{"none", "none", zeros, false},
+		{"br", "br", readFile(t, "testdata", "bomb-64MiB.br"), false},
+		{"lzip", "lzip", readFile(t, "testdata", "bomb-64MiB.lz"), false},
+		{"lz4", "lz4", readFile(t, "testdata", "bomb-64MiB.lz4"), false},
 	} {
 		f := narfile.File{Compression: c.compression, NarHash: store.Hash{1}, NarSize: 10_000}
 		for _, f := range []narfile.File{unpinned(f), pinned(f, c.data)} {
@@ -420,7 +430,7 @@ func (c *countingReader) Read(p []byte) (int, error) {
 // A file that wants more memory than MaxWindow gets none.
 func TestReader_Windows(t *testing.T) {
 	_, f := webRoot(t)
-	for name, compression := range map[string]string{"dict-192MiB.nar.xz": "xz", "window-256MiB.zst": "zstd"} {
+	for name, compression := range map[string]string{"dict-192MiB.nar.xz": "xz", "window-256MiB.zst": "zstd", "dict-512MiB.nar.lz": "lzip"} {
 		var r narfile.Reader
 		f.Compression = compression
 		data := readFile(t, "testdata", name)
@@ -435,6 +445,38 @@ func TestReader_Windows(t *testing.T) {
 		}
 		r.Close()
 	}
+
+	// Large windows are no part of RFC 7932, nor does Nix write them.
+	var r narfile.Reader
+	defer r.Close()
+	f.Compression = "br"
+	var decode *narfile.DecodeError
+	if _, err := readAll(&r, unpinned(f), bytes.NewReader(readFile(t, "testdata", "large-window.nar.br"))); !errors.As(err, &decode) {
+		t.Errorf("a br file with a large window: want it refused, got %v", err)
+	}
+}
+
+// Wherever the pieces of a br file end that the source gives, its end is found. (github.com/andybalholm/brotli
+// v1.2.8 by itself may take bytes that it has read for excessive ones where a piece ends just before the stream.)
+func TestReader_BrotliPieces(t *testing.T) {
+	var r narfile.Reader
+	defer r.Close()
+	for _, c := range load(t, "variants/br") {
+		for last := range 40 {
+			cut := max(len(c.data)-last, 0)
+			pieces := func(more string) io.Reader {
+				return io.MultiReader(bytes.NewReader(c.data[:cut]), iotest.OneByteReader(bytes.NewReader(c.data[cut:])), strings.NewReader(more))
+			}
+			if _, err := readAll(&r, unpinned(c.file), pieces("")); err != nil {
+				t.Errorf("%s, the last %d bytes apart: %v", c.name, last, err)
+			}
+			for _, more := range []string{"x", "\x00\x00\x00", strings.Repeat("y", 20)} {
+				if _, err := readAll(&r, unpinned(c.file), pieces(more)); err == nil {
+					t.Errorf("%s, the last %d bytes apart, and %q: taken", c.name, last, more)
+				}
+			}
+		}
+	}
 }
 
 // allocated is the number of bytes that f allocates.
@@ -448,7 +490,7 @@ func allocated(f func()) uint64 {
 
 // A Reader that is used again takes hardly any memory more, and never a goroutine.
 func TestReader_ReusesDecoders(t *testing.T) {
-	for _, dir := range []string{"variants/xz", "variants/zstd", "variants/gzip", "variants/none", "bad/61-zstd-long-window"} {
+	for _, dir := range []string{"variants/xz", "variants/zstd", "variants/gzip", "variants/none", "bad/61-zstd-long-window", "variants/br", "variants/lzip", "variants/lz4"} {
 		var r narfile.Reader
 		all := load(t, dir)
 		goroutines := runtime.NumGoroutine()
@@ -491,6 +533,9 @@ func TestReader_EndlessFile(t *testing.T) {
 		{"gzip empty members", "gzip", "", string(gzipped(t, nil))},
 		{"gzip file name", "gzip", "\x1f\x8b\x08\x08\x00\x00\x00\x00\x00\x03", strings.Repeat("n", 1000)},
 		{"xz padding", "xz", string(readFile(t, "testdata", "check-none.nar.xz")), strings.Repeat("\x00", 4096)},
+		{"lzip empty members", "lzip", "", lzipEmpty},
+		{"lz4 skippable frames", "lz4", "", "\x50\x2a\x4d\x18\x03\x00\x00\x00abc"},
+		{"a lz4 skippable frame of 4 GB", "lz4", "\x50\x2a\x4d\x18\xff\xff\xff\xff", strings.Repeat("x", 1000)},
 		{"bzip2 empty streams", "bzip2", "", "BZh9\x17\x72\x45\x38\x50\x90\x00\x00\x00\x00"},
 	} {
 		f := unpinned(f)
@@ -508,6 +553,9 @@ func TestReader_EndlessFile(t *testing.T) {
 		}
 	}
 }
+
+// lzipEmpty is what lzip makes of nothing.
+const lzipEmpty = "LZIP\x01\x0c\x00\x83\xff\xfb\xff\xff\xc0\x00\x00\x00" + "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" + "\x24\x00\x00\x00\x00\x00\x00\x00"
 
 // repeating gives s again and again.
 type repeating struct {
@@ -577,7 +625,7 @@ func TestReader_Reset(t *testing.T) {
 		change func(f *narfile.File)
 		want   string
 	}{
-		{func(f *narfile.File) { f.Compression = "br" }, `compression "br" is not known; known are none, xz, zstd, gzip, bzip2`},
+		{func(f *narfile.File) { f.Compression = "zpaq" }, `compression "zpaq" is not known; known are none, xz, zstd, gzip, bzip2, br, lzip, lz4`},
 		{func(f *narfile.File) { f.Compression = "" }, `compression "" is not known`},
 		{func(f *narfile.File) { f.Compression = "XZ" }, `compression "XZ" is not known`},
 		{func(f *narfile.File) { f.NarHash = store.Hash{} }, "without NarHash and NarSize"},
@@ -617,7 +665,7 @@ func TestReader_Reset(t *testing.T) {
 }
 
 func TestCompressions(t *testing.T) {
-	if got, want := strings.Join(narfile.Compressions(), " "), "none xz zstd gzip bzip2"; got != want {
+	if got, want := strings.Join(narfile.Compressions(), " "), "none xz zstd gzip bzip2 br lzip lz4"; got != want {
 		t.Errorf("want %s, got %s", want, got)
 	}
 	narfile.Compressions()[0] = "changed"
@@ -649,7 +697,7 @@ func FuzzReader(f *testing.F) {
 
 // BenchmarkReader reads the same real NARs in each compression, as far as there are any.
 func BenchmarkReader(b *testing.B) {
-	for _, dir := range []string{"variants/bash-xz", "cache", "variants/xz", "variants/zstd", "variants/gzip", "variants/bzip2", "variants/none"} {
+	for _, dir := range []string{"variants/bash-xz", "cache", "variants/xz", "variants/zstd", "variants/gzip", "variants/bzip2", "variants/none", "variants/br", "variants/lzip", "variants/lz4"} {
 		all := load(b, dir)
 		var size int64
 		for _, c := range all {
@@ -676,5 +724,35 @@ func BenchmarkReader(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// Each file of a Guix cache that is offered in three compressions is the same NAR.
+func TestReader_Guix(t *testing.T) {
+	names, err := filepath.Glob(filepath.Join(web, "guix/*/*.narinfo"))
+	if err != nil || len(names) != 12 {
+		t.Fatalf("%d narinfos, want 12; %v", len(names), err)
+	}
+	var r narfile.Reader
+	defer r.Close()
+	read := map[string]int{}
+	for _, name := range names {
+		i, err := narinfo.Parse(readFile(t, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range i.Files() {
+			file := narfile.File{
+				StorePath: i.StorePath, Compression: f.Compression, FileHash: f.FileHash, FileSize: f.FileSize,
+				NarHash: i.NarHash, NarSize: i.NarSize,
+			}
+			if _, err := readAll(&r, file, bytes.NewReader(readFile(t, filepath.Dir(name), f.URL))); err != nil {
+				t.Errorf("%s, %s: %v", name, f.Compression, err)
+			}
+			read[f.Compression]++
+		}
+	}
+	if read["lzip"] != 7 || read["gzip"] != 7 || read["zstd"] != 12 {
+		t.Errorf("read %v", read)
 	}
 }

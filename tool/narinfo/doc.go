@@ -12,4 +12,9 @@
 // but neither URL, compression nor FileHash: those are to be believed only in so
 // far as the NAR that they lead to has the signed NarHash. [Parse] and
 // [Info.VerifiedBy] are the entry points. Secret keys are never needed here.
+//
+// Guix' caches differ in two things (guix/narinfo.scm). Several groups of
+// URL, Compression and FileSize, each begun by its URL, offer the same NAR
+// ([Info.Files]). And the one Signature field covers all bytes of the narinfo above
+// its line, as they are ([GuixSignature]); what is believed must stand there.
 package narinfo

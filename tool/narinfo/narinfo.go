@@ -2,8 +2,10 @@ package narinfo
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -24,17 +26,11 @@ type Info struct {
 	// StorePath is the path that all the rest is about. Whether it is the one
 	// that was asked for is for the caller to check.
 	StorePath store.Path
-	// URL is where the NAR's file is, relative to the cache, percent-encoded as
-	// in the narinfo. It has no scheme and no host and doesn't leave the cache.
-	URL string
-	// Compression is the field's value, such as "xz"; [DefaultCompression] if it
-	// is missing. It may be one that strata doesn't know.
-	Compression string
-	// FileHash is the hash of the file at URL; zero if the narinfo has none.
-	FileHash store.Hash
-	// FileSize is the length of the file at URL in bytes; -1 if the narinfo has
-	// none, or has 0 as caches write that don't know it.
-	FileSize int64
+	// File is the file that holds the NAR; of several, the first.
+	File
+	// Alternatives are further files that hold the same NAR, compressed
+	// otherwise, in the narinfo's order; none in Nix' caches.
+	Alternatives []File
 	// NarHash and NarSize (in bytes, above 0) are those of the NAR.
 	NarHash store.Hash
 	NarSize int64
@@ -47,9 +43,32 @@ type Info struct {
 	System string
 	// Signatures are the Sig fields in their order.
 	Signatures []Signature
+	// GuixSignature is the Signature field; nil if there is none.
+	GuixSignature *GuixSignature
 	// CA is the content address, such as "fixed:r:sha256:…"; "" if the path is not content-addressed.
 	CA string
 }
+
+// File is a file of the cache that holds a NAR.
+type File struct {
+	// URL is where the file is, relative to the cache, percent-encoded as
+	// in the narinfo. It has no scheme and no host and doesn't leave the cache.
+	URL string
+	// Compression is the field's value, such as "xz"; [DefaultCompression] if it
+	// is missing. It may be one that strata doesn't know.
+	Compression string
+	// FileHash is the hash of the file; zero if the narinfo has none.
+	FileHash store.Hash
+	// FileSize is the length of the file in bytes; -1 if the narinfo has
+	// none, or has 0 as caches write that don't know it.
+	FileSize int64
+}
+
+// maxFiles bounds the files of one narinfo. Guix has as many as it knows compressions.
+const maxFiles = 16
+
+// Files are all files that hold the NAR, in the narinfo's order.
+func (i *Info) Files() []File { return append([]File{i.File}, i.Alternatives...) }
 
 // ErrTooLong says that a narinfo is over [MaxSize].
 var ErrTooLong = fmt.Errorf("narinfo is longer than %d bytes", MaxSize)
@@ -60,13 +79,14 @@ func Parse(b []byte) (*Info, error) {
 	if len(b) > MaxSize {
 		return nil, ErrTooLong
 	}
-	p := parser{info: Info{FileSize: -1}, seen: map[string]int{}}
+	p := parser{whole: b, files: []File{{FileSize: -1}}, seen: map[string]int{}, fileSeen: map[string]int{}}
 	for len(b) > 0 {
 		p.line++
 		line, rest, ok := bytes.Cut(b, []byte("\n"))
 		if !ok {
 			return nil, fmt.Errorf("narinfo line %d: want a newline at the end, found %.40q: the file is cut", p.line, line)
 		}
+		p.above = len(p.whole) - len(b)
 		b = rest
 		if err := p.field(string(line)); err != nil {
 			return nil, fmt.Errorf("narinfo line %d: %w", p.line, err)
@@ -80,9 +100,46 @@ func Parse(b []byte) (*Info, error) {
 
 type parser struct {
 	info       Info
+	whole      []byte
 	line       int
+	above      int            // bytes before the line
 	seen       map[string]int // field → line
 	references []string       // base names, as they stand there
+	files      []File
+	fileSeen   map[string]int // as seen, but of the last of files
+}
+
+// file is the file that a field is about.
+func (p *parser) file() *File { return &p.files[len(p.files)-1] }
+
+// repeated says that a field is given again that may be there once.
+func (p *parser) repeated(name string) error {
+	if before := p.seen[name]; before > 0 {
+		return fmt.Errorf("%s: given again after line %d; want it once", name, before)
+	}
+	p.seen[name] = p.line
+	return nil
+}
+
+// repeatedOfFile does so for the fields of a file. There may be several files; then each
+// begins with its URL, as Guix writes them.
+func (p *parser) repeatedOfFile(name string) error {
+	before := p.fileSeen[name]
+	if name == "URL" && before > 0 {
+		if first := slices.Min(slices.Collect(maps.Values(p.fileSeen))); first == before {
+			if len(p.files) == maxFiles {
+				return fmt.Errorf("URL: want at most %d of them", maxFiles)
+			}
+			p.files = append(p.files, File{FileSize: -1})
+			p.fileSeen = map[string]int{}
+			before = 0
+		}
+	}
+	if before > 0 {
+		return fmt.Errorf("%s: given again after line %d; want it once for each URL", name, before)
+	}
+	p.seen[name], p.fileSeen[name] = p.line, p.line
+	return nil
 }
 
 // field reads one line.
@@ -98,11 +155,16 @@ func (p *parser) field(line string) error {
 		return fmt.Errorf("%.40q: found a NUL", name)
 	}
 	parse, known := fields[name]
-	if known && name != "Sig" {
-		if before := p.seen[name]; before > 0 {
-			return fmt.Errorf("%s: given again after line %d; want it once", name, before)
-		}
-		p.seen[name] = p.line
+	var err error
+	switch {
+	case !known || name == "Sig":
+	case name == "URL" || name == "Compression" || name == "FileHash" || name == "FileSize":
+		err = p.repeatedOfFile(name)
+	default:
+		err = p.repeated(name)
+	}
+	if err != nil {
+		return err
 	}
 	// Nix takes the value from two bytes behind the colon, wherever that is: without the space it would read another value than we.
 	value, ok = strings.CutPrefix(value, " ")
@@ -125,21 +187,21 @@ var fields = map[string]func(p *parser, v string) error{
 		return err
 	},
 	"URL": func(p *parser, v string) error {
-		p.info.URL = v
+		p.file().URL = v
 		return checkURL(v)
 	},
 	"Compression": func(p *parser, v string) error {
-		p.info.Compression = v // Empty means the default, too.
+		p.file().Compression = v // Empty means the default, too.
 		return checkWord(v)
 	},
 	"FileHash": func(p *parser, v string) (err error) {
-		p.info.FileHash, err = store.ParseHash(v)
+		p.file().FileHash, err = store.ParseHash(v)
 		return err
 	},
 	"FileSize": func(p *parser, v string) error {
 		n, err := parseSize(v)
 		if n > 0 {
-			p.info.FileSize = n
+			p.file().FileSize = n
 		}
 		return err
 	},
@@ -182,6 +244,19 @@ var fields = map[string]func(p *parser, v string) error{
 		p.info.Signatures = append(p.info.Signatures, s)
 		return err
 	},
+	"Signature": func(p *parser, v string) (err error) {
+		p.info.GuixSignature, err = parseGuixSignature(v)
+		if err != nil {
+			return err
+		}
+		p.info.GuixSignature.signed = sha256.Sum256(p.whole[:p.above])
+		for _, name := range []string{"StorePath", "NarHash", "NarSize", "References"} {
+			if p.seen[name] == 0 {
+				p.info.GuixSignature.uncovered = append(p.info.GuixSignature.uncovered, name)
+			}
+		}
+		return nil
+	},
 	"CA": func(p *parser, v string) error {
 		p.info.CA = v
 		return checkWord(v)
@@ -195,8 +270,18 @@ func (p *parser) finish() error {
 			return fmt.Errorf("%s missing", name)
 		}
 	}
-	if p.info.Compression == "" {
-		p.info.Compression = DefaultCompression
+	for i := range p.files {
+		f := &p.files[i]
+		if f.Compression == "" && len(p.files) > 1 {
+			return fmt.Errorf("no Compression of the URL %.200q, where there are several", f.URL)
+		}
+		if f.Compression == "" {
+			f.Compression = DefaultCompression
+		}
+	}
+	p.info.File = p.files[0]
+	if len(p.files) > 1 {
+		p.info.Alternatives = p.files[1:]
 	}
 	slices.Sort(p.references)
 	p.references = slices.Compact(p.references)

@@ -135,7 +135,11 @@ func TestParse_Refuses(t *testing.T) {
 		{"NUL", text("Future", "x\x00"), "\"Future\": found a NUL"},
 
 		{"StorePath twice", text() + "StorePath: /nix/store/" + selfBase + "\n", "line 11: StorePath: given again after line 1"},
-		{"URL twice", text() + "URL: x\n", "URL: given again after line 2"},
+		{"URL twice, the second without compression", text() + "URL: x\n", `no Compression of the URL "x"`},
+		{"URL twice, the first without compression", text("Compression", "-") + "URL: x\nCompression: xz\n", "no Compression of the URL"},
+		{"URL twice, not in front", "Compression: xz\n" + text("Compression", "-") + "URL: x\n", "URL: given again after line 3"},
+		{"Compression twice in the second file", text() + "URL: x\nCompression: xz\nCompression: gzip\n", "Compression: given again after line 12"},
+		{"17 files", text() + strings.Repeat("URL: x\nCompression: xz\n", 16), "want at most 16"},
 		{"Compression twice", text() + "Compression: xz\n", "Compression: given again"},
 		{"FileHash twice", text() + "FileHash: " + hashOfFile + "\n", "FileHash: given again"},
 		{"NarSize twice", text() + "NarSize: 1\n", "NarSize: given again"},

@@ -18,17 +18,25 @@ type Signature struct {
 	Bytes []byte
 }
 
-// PublicKey is the key of a signer who is trusted.
+// PublicKey is the key of a signer who is trusted: one of Nix or one of Guix.
 type PublicKey struct {
 	name string
 	key  ed25519.PublicKey
+	guix *guixKey // key is nil then
 }
 
 // ParsePublicKey reads a key as Nix writes it, "name:base64", such as
-// "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=". White
+// "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=", or what
+// Guix has in /etc/guix/signing-key.pub,
+// "(public-key (ecc (curve Ed25519) (q #8D15…#)))". Guix' keys have no name; "name:"
+// in front gives it one, else it is "guix-key-" and the first 16 hexadecimal digits of q. White
 // space around it (a key file's newline) is ignored.
 func ParsePublicKey(s string) (PublicKey, error) {
-	name, b, err := splitKey(strings.TrimSpace(s))
+	s = strings.TrimSpace(s)
+	if i := strings.IndexByte(s, '('); i == 0 || i > 0 && s[i-1] == ':' {
+		return parseGuixKey(s[:max(i-1, 0)], s[i:])
+	}
+	name, b, err := splitKey(s)
 	if err != nil {
 		// What isn't a public key may be a secret one: it isn't shown.
 		return PublicKey{}, fmt.Errorf("public key %.40q: %w", name, err)
@@ -47,6 +55,9 @@ func (k PublicKey) Name() string { return k.name }
 
 // String is the form that [ParsePublicKey] reads.
 func (k PublicKey) String() string {
+	if k.guix != nil {
+		return k.name + ":" + k.guix.String()
+	}
 	return k.name + ":" + base64.StdEncoding.EncodeToString(k.key)
 }
 
@@ -134,10 +145,10 @@ func (e *SignatureError) Error() string {
 }
 
 // VerifiedBy returns the name of the first signature's key that is among keys and
-// whose signature is right. Otherwise the error is [ErrUnsigned], an
+// whose signature is right; Nix' signatures come before Guix'. Otherwise the error is [ErrUnsigned], an
 // [UntrustedError] or a [SignatureError]. One right signature is enough, whatever the others are.
 func (i *Info) VerifiedBy(keys []PublicKey) (name string, err error) {
-	if len(i.Signatures) == 0 {
+	if len(i.Signatures) == 0 && i.GuixSignature == nil {
 		return "", ErrUnsigned
 	}
 	text := []byte(i.Fingerprint())
@@ -145,13 +156,25 @@ func (i *Info) VerifiedBy(keys []PublicKey) (name string, err error) {
 	for _, s := range i.Signatures {
 		signers = appendNew(signers, s.Name)
 		for _, k := range keys {
-			if k.name != s.Name {
+			if k.name != s.Name || k.key == nil {
 				continue
 			}
 			if len(s.Bytes) == ed25519.SignatureSize && ed25519.Verify(k.key, text, s.Bytes) {
 				return k.name, nil
 			}
 			wrong = appendNew(wrong, s.Name)
+		}
+	}
+	if g := i.GuixSignature; g != nil {
+		signers = appendNew(signers, g.signer())
+		for _, k := range keys {
+			if k.guix == nil || g.key == nil || *k.guix != *g.key {
+				continue // The host's name is nobody's word: the key says who signed.
+			}
+			if g.verify() {
+				return k.name, nil
+			}
+			wrong = appendNew(wrong, k.name)
 		}
 	}
 	if len(wrong) > 0 {

@@ -9,6 +9,12 @@
 //	  "layering": {"max_layers": 64}
 //	}
 //
+// Caches are asked in the order in which they stand there, whatever Priority
+// they give themselves. A public key is Nix's "name:base64" or the S-expression of Guix's
+// signing-key.pub; {"file": "keys/ci.guix.gnu.org.pub", "name": "ci.guix.gnu.org"}
+// reads either from a file, relative to the project file's folder, and may name a key of Guix, which has no
+// name of its own.
+//
 // [Read] and [Parse] are the entry points; [Project.Check] holds for projects
 // made otherwise, as out of flags. Nothing here asks a cache.
 package project
@@ -20,6 +26,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -77,15 +84,18 @@ func Read(path string) (*Project, error) {
 	if err != nil {
 		return nil, fmt.Errorf("project file %s: %w", path, err)
 	}
-	p, err := Parse(b)
+	p, err := parse(b, filepath.Dir(path))
 	if err != nil {
 		return nil, fmt.Errorf("project file %s: %w", path, err)
 	}
 	return p, nil
 }
 
-// Parse reads and checks a project file's bytes. Errors say where in the file.
-func Parse(b []byte) (*Project, error) {
+// Parse reads and checks a project file's bytes, which are in the current
+// folder. Errors say where in the file.
+func Parse(b []byte) (*Project, error) { return parse(b, "") }
+
+func parse(b []byte, dir string) (*Project, error) {
 	if len(b) > MaxSize {
 		return nil, fmt.Errorf("over %d bytes", MaxSize)
 	}
@@ -94,9 +104,10 @@ func Parse(b []byte) (*Project, error) {
 		return nil, err
 	}
 	p := &Project{MaxLayers: plan.DefaultMaxLayers}
+	readPublicKeys := func(v *strictjson.Value) error { return p.readPublicKeys(v, dir) }
 	err = doc.Fields(
 		strictjson.Field{Name: "caches", Read: p.readCaches},
-		strictjson.Field{Name: "public_keys", Read: p.readPublicKeys, Optional: true},
+		strictjson.Field{Name: "public_keys", Read: readPublicKeys, Optional: true},
 		strictjson.Field{Name: "systems", Read: p.readSystems},
 		strictjson.Field{Name: "roots", Read: p.readRoots},
 		strictjson.Field{Name: "layering", Read: p.readLayering, Optional: true},
@@ -128,13 +139,69 @@ func (p *Project) readCaches(v *strictjson.Value) error {
 	})
 }
 
-func (p *Project) readPublicKeys(v *strictjson.Value) error {
+func (p *Project) readPublicKeys(v *strictjson.Value, dir string) error {
 	return v.Each(func(e *strictjson.Value) error {
 		var key narinfo.PublicKey
-		err := strictjson.Parsed(&key, narinfo.ParsePublicKey)(e)
+		var err error
+		if e.IsString() {
+			err = strictjson.Parsed(&key, narinfo.ParsePublicKey)(e)
+		} else {
+			var file, name string
+			err = e.Fields(
+				strictjson.Field{Name: "file", Read: strictjson.StringInto(&file)},
+				strictjson.Field{Name: "name", Read: strictjson.StringInto(&name), Optional: true},
+			)
+			if err == nil {
+				if !filepath.IsAbs(file) {
+					file = filepath.Join(dir, filepath.FromSlash(file))
+				}
+				if key, err = ReadPublicKey(file, name); err != nil {
+					err = e.Errorf("%w", err)
+				}
+			}
+		}
 		p.PublicKeys = append(p.PublicKeys, key)
 		return err
 	})
+}
+
+// maxKeyFile bounds the file of a public key, in bytes.
+const maxKeyFile = 64 << 10
+
+// ReadPublicKey reads a file that holds one public key, in a form that
+// [narinfo.ParsePublicKey] knows. Name, if it isn't empty, is given to a key that has none of its own.
+func ReadPublicKey(file, name string) (narinfo.PublicKey, error) {
+	bad := func(err error) (narinfo.PublicKey, error) {
+		return narinfo.PublicKey{}, fmt.Errorf("public key file %s: %w", file, err)
+	}
+	// Looked at before it is opened: opening a pipe would wait for a writer.
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+		return bad(errors.New("it is no regular file"))
+	}
+	in, err := os.Open(file)
+	if err != nil {
+		return narinfo.PublicKey{}, fmt.Errorf("public key file: %w", err)
+	}
+	defer in.Close()
+	b, err := io.ReadAll(io.LimitReader(in, maxKeyFile+1))
+	if err != nil {
+		return bad(err)
+	}
+	if len(b) > maxKeyFile {
+		return bad(fmt.Errorf("over %d bytes", maxKeyFile))
+	}
+	text := strings.TrimSpace(string(b))
+	if name != "" {
+		if !strings.HasPrefix(text, "(") {
+			return bad(errors.New("the key has a name; give none beside it"))
+		}
+		text = name + ":" + text
+	}
+	key, err := narinfo.ParsePublicKey(text)
+	if err != nil {
+		return bad(err)
+	}
+	return key, nil
 }
 
 func (p *Project) readSystems(v *strictjson.Value) error {

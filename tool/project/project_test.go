@@ -110,6 +110,58 @@ func TestParse_Refuses(t *testing.T) {
 	}
 }
 
+// A public key may be in a file, beside the project file or anywhere.
+func TestRead_PublicKeyFiles(t *testing.T) {
+	guix, err := os.ReadFile("../../testdata/web/guix/signing-key.pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const line = "(public-key (ecc (curve Ed25519) (q #00D10CA16288D46B7B5F390A89CD8C83F42EA289C57BCDBCD0C0E9FF61A47A8F#)))"
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "keys"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"keys/guix.pub": string(guix), "nix.public": key + "\n", "empty": "", "large": strings.Repeat(" ", 1<<16) + key,
+		"secret": "(key-data (private-key (ecc (d #1234#))))",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tc := range []struct{ key, want, err string }{
+		{`{"file": "keys/guix.pub"}`, "guix-key-00d10ca16288d46b:" + line, ""},
+		{`{"file": "` + dir + `/keys/guix.pub", "name": "strata"}`, "strata:" + line, ""},
+		{`{"file": "nix.public"}`, key, ""},
+		{`"` + line + `"`, "guix-key-00d10ca16288d46b:" + line, ""},
+		{`"strata:` + line + `"`, "strata:" + line, ""},
+		{`{"file": "nix.public", "name": "x"}`, "", "line 3, column 19: public_keys[0]: public key file " + dir + "/nix.public: the key has a name"},
+		{`{"file": "gone"}`, "", "public_keys[0]: public key file: open " + dir + "/gone: no such file"},
+		{`{"file": "keys"}`, "", "public_keys[0]: public key file " + dir + "/keys: it is no regular file"},
+		{`{"file": "empty"}`, "", "found no colon"},
+		{`{"file": "large"}`, "", "over 65536 bytes"},
+		{`{"file": "secret"}`, "", "found a secret key"},
+		{`{"file": "keys/guix.pub", "name": "a b"}`, "", "printable ASCII"},
+		{`{"file": "keys/guix.pub", "names": "x"}`, "", "public_keys[0].names: unknown field; known are file, name"},
+		{`{"name": "x"}`, "", "public_keys[0]: file is missing"},
+		{`"(public-key)"`, "", "public_keys[0]: public key: want (ecc …) in (public-key …), found none"},
+	} {
+		file := filepath.Join(dir, DefaultFile)
+		if err := os.WriteFile(file, []byte(strings.Replace(minimal, `"`+key+`"`, tc.key, 1)), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		p, err := Read(file)
+		switch {
+		case tc.err != "":
+			if err == nil || !strings.Contains(err.Error(), tc.err) || strings.Contains(err.Error(), "1234") {
+				t.Errorf("%s: error %v, want one with %q", tc.key, err, tc.err)
+			}
+		case err != nil || len(p.PublicKeys) != 1 || p.PublicKeys[0].String() != tc.want:
+			t.Errorf("%s: got %v, want %s", tc.key, err, tc.want)
+		}
+	}
+}
+
 // A cache's password and a secret key given by mistake are in no error.
 func TestParse_ShowsNoSecret(t *testing.T) {
 	for _, doc := range []string{

@@ -519,14 +519,17 @@ func (c *cutWriter) Write(p []byte) (int, error) {
 // layer action in every workspace again.
 func TestDependencies(t *testing.T) {
 	allowed := []string{
+		"github.com/andybalholm/brotli",
 		"github.com/klauspost/compress/",
 		"github.com/opencontainers/go-digest",
 		"github.com/opencontainers/image-spec/specs-go",
+		"github.com/pierrec/lz4/v4",
 		"github.com/rules-strata/rules_strata/tool/atomicfile",
 		"github.com/rules-strata/rules_strata/tool/cmd/layer",
 		"github.com/rules-strata/rules_strata/tool/digestfile",
 		"github.com/rules-strata/rules_strata/tool/fetch",
 		"github.com/rules-strata/rules_strata/tool/layer",
+		"github.com/rules-strata/rules_strata/tool/lzip",
 		"github.com/rules-strata/rules_strata/tool/nar",
 		"github.com/rules-strata/rules_strata/tool/narfile",
 		"github.com/rules-strata/rules_strata/tool/store",

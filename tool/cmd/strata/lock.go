@@ -58,7 +58,7 @@ same isn't touched.`,
 	fl.StringVar(&f.project, "project", project.DefaultFile, "the project `FILE`")
 	fl.StringVarP(&f.output, "output", "o", "", "the lock `FILE` (default: "+lock.DefaultFile+" beside the project file)")
 	fl.StringArrayVar(&f.caches, "cache", nil, "the `URL` of a binary cache (file:, http: or https:); repeatable, asked in this order")
-	fl.StringArrayVar(&f.publicKeys, "public-key", nil, "a `NAME:KEY` whose signatures are trusted; repeatable")
+	fl.StringArrayVar(&f.publicKeys, "public-key", nil, "a `KEY` whose signatures are trusted: Nix' name:base64, Guix' (public-key …), or @FILE that holds one; repeatable")
 	fl.StringArrayVar(&f.allowUnsigned, "allow-unsigned", nil, "the `URL` of a --cache whose paths need no signature; repeatable")
 	fl.StringArrayVar(&f.roots, "root", nil, "a root, `NAME=STOREPATH`; repeatable")
 	fl.StringVar(&f.system, "system", defaultSystem, "the `SYSTEM` of each --root")
@@ -169,7 +169,7 @@ func (f *lockFlags) fromFlags() (*project.Project, error) {
 		}
 	}
 	for _, s := range f.publicKeys {
-		key, err := narinfo.ParsePublicKey(s)
+		key, err := parsePublicKey(s)
 		if err != nil {
 			return nil, fmt.Errorf("--public-key: %w", err)
 		}
@@ -190,4 +190,12 @@ func (f *lockFlags) fromFlags() (*project.Project, error) {
 		p.Roots = append(p.Roots, project.Root{Name: name, System: f.system, Path: path})
 	}
 	return p, nil
+}
+
+// parsePublicKey reads the value of --public-key.
+func parsePublicKey(s string) (narinfo.PublicKey, error) {
+	if file, ok := strings.CutPrefix(s, "@"); ok {
+		return project.ReadPublicKey(file, "")
+	}
+	return narinfo.ParsePublicKey(s)
 }

@@ -1,0 +1,155 @@
+package lock
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rules-strata/rules_strata/tool/fetch"
+	"github.com/rules-strata/rules_strata/tool/nar"
+	"github.com/rules-strata/rules_strata/tool/narfile"
+	"github.com/rules-strata/rules_strata/tool/store"
+)
+
+// maxMeasuring is how many files are downloaded at once. Each may take a decoder's window of 128 MiB.
+const maxMeasuring = 4
+
+// measure downloads each file whose hash or size its narinfo doesn't say (Guix
+// says no hashes at all), so that the lock pins every download, and each that must show that it has its
+// content address. It checks them on the way. As in the walk, all that is wrong with paths is told.
+func (w *walk) measure(ctx context.Context) error {
+	paths := slices.Sorted(maps.Keys(w.downloads))
+	wrong := make([]error, len(paths))
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(maxMeasuring)
+	readers := make(chan *narfile.Reader, maxMeasuring)
+	defer func() {
+		for len(readers) > 0 {
+			(<-readers).Close()
+		}
+	}()
+	for range maxMeasuring {
+		readers <- new(narfile.Reader)
+	}
+	measured := 0
+	for i, path := range paths {
+		g.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			r := <-readers
+			defer func() { readers <- r }()
+			err := w.measureOne(ctx, r, w.downloads[path], w.done[path])
+			if err == nil {
+				w.mu.Lock()
+				defer w.mu.Unlock()
+				measured++
+				if w.o.Progress != nil {
+					w.o.Progress(len(w.found)-len(paths)+measured, len(w.found))
+				}
+				return nil
+			}
+			err = &PathError{Path: path, Err: err}
+			if !isContentError(err) {
+				return err // The cache doesn't answer as it should: the others would meet the same.
+			}
+			wrong[i] = err
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	wrong = slices.DeleteFunc(wrong, func(err error) bool { return err == nil })
+	if len(wrong) == 1 {
+		return wrong[0]
+	}
+	return errors.Join(wrong...)
+}
+
+// isContentError reports whether err is about what a file holds.
+func isContentError(err error) bool {
+	var mismatch *store.HashMismatchError
+	var decode *narfile.DecodeError
+	var format *nar.FormatError
+	var content *contentError
+	return errors.As(err, &mismatch) || errors.As(err, &decode) || errors.As(err, &format) || errors.As(err, &content) || errors.Is(err, fetch.ErrNotFound)
+}
+
+func (w *walk) measureOne(ctx context.Context, r *narfile.Reader, d download, p *Path) error {
+	src, err := w.o.Client.Open(ctx, d.url)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	m := &meter{r: src, h: sha256.New()}
+	if err := r.Reset(m, d.file); err != nil {
+		return err
+	}
+	if d.ca == nil {
+		_, err = io.Copy(io.Discard, r)
+	} else {
+		err = checkContents(r, *d.ca)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", fetch.Redact(d.url), err)
+	}
+	m.h.Sum(p.FileHash[:0])
+	p.FileSize = m.n
+	return nil
+}
+
+// contentError says that a NAR hasn't got its content address.
+type contentError struct{ text string }
+
+func (e *contentError) Error() string { return e.text }
+
+// checkContents reads the whole NAR r, which must be that of one file whose contents have
+// the hash of ca. Nix, too, compares when it imports a path. It doesn't ask
+// whether the file is executable; we do, since then two NARs would have one content address.
+func checkContents(r io.Reader, ca store.ContentAddress) error {
+	n := nar.NewReader(r)
+	e, err := n.Next()
+	if err != nil {
+		return err
+	}
+	if e.Kind != nar.Regular || e.Executable {
+		return &contentError{fmt.Sprintf("content address %s: want a NAR of one file that isn't executable", ca)}
+	}
+	var got store.Hash
+	h := sha256.New()
+	if _, err := io.Copy(h, n); err != nil {
+		return err
+	}
+	h.Sum(got[:0])
+	if got != ca.Hash {
+		return &contentError{fmt.Sprintf("content address %s: the file's contents have another hash: sha256:%s", ca, got.NixBase32())}
+	}
+	if _, err := n.Next(); err != io.EOF {
+		return err // The NAR of a file has no second entry.
+	}
+	return nil
+}
+
+// meter hashes and counts what passes.
+type meter struct {
+	r io.Reader
+	h interface {
+		io.Writer
+		Sum([]byte) []byte
+	}
+	n int64
+}
+
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	m.h.Write(p[:n])
+	m.n += int64(n)
+	return n, err
+}
