@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -23,21 +24,10 @@ type NAR struct {
 	// File says what the path is and how its NAR is stored. NarHash must be set;
 	// FileHash and the sizes are checked where they are known.
 	File narfile.File
-	// Open opens the NAR file, as it is stored. It is called once, from the
-	// goroutine that called [Write], which also reads and closes. Once the context ends,
+	// Open opens the NAR file, as it is stored. It is called at most once, for
+	// several NARs at the same time; who called it also reads and closes. Once the context ends,
 	// reads should fail: Write returns no sooner than a read under way.
 	Open func(context.Context) (io.ReadCloser, error)
-}
-
-// Options are what a layer's bytes depend on, beside its NARs.
-type Options struct {
-	// Compression is [Gzip] (also when empty), [Zstd] or [None].
-	Compression string
-	// Level is [LevelFastest], [LevelDefault] (also when empty) or [LevelBest].
-	Level string
-	// AllowWhiteoutNames lets names that begin with ".wh." pass as they are.
-	// A container runtime takes them for orders to remove files.
-	AllowWhiteoutNames bool
 }
 
 // Write writes the layer of nars to w, and returns what its digest file says.
@@ -45,7 +35,7 @@ type Options struct {
 // path once. An error that is about a store path begins with that path. After
 // an error, w has got some part of a blob that must not be used.
 func Write(ctx context.Context, w io.Writer, nars []NAR, o Options) (*digestfile.File, error) {
-	o, codec, err := o.normalised()
+	o, enc, err := o.encoding()
 	if err != nil {
 		return nil, err
 	}
@@ -53,9 +43,17 @@ func Write(ctx context.Context, w io.Writer, nars []NAR, o Options) (*digestfile
 	if err != nil {
 		return nil, err
 	}
+	format, err := o.tarFormat(nars)
+	if err != nil {
+		return nil, err
+	}
+	workers := o.Workers
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p, err := startPipeline(ctx, cancel, w, codec, o.Level)
+	p, err := startPipeline(ctx, cancel, w, enc, workers)
 	if err != nil {
 		return nil, err
 	}
@@ -64,19 +62,24 @@ func Write(ctx context.Context, w io.Writer, nars []NAR, o Options) (*digestfile
 		Compression:   o.Compression,
 		Level:         o.Level,
 	}
-	if err := writeTar(ctx, p.ring, nars, o, out); err != nil {
-		p.abort()
+	decoders := startAhead(ctx, nars, workers, o.TempFile)
+	err = writeTar(&tarWriter{tarFormat: format, out: p.ring}, decoders, o, out)
+	if err != nil {
 		if ctx.Err() != nil { // Not the NAR's fault: cancelled from outside, or by a later stage that failed.
 			err = context.Cause(ctx)
 		}
+		cancel(err)
+		decoders.stop()
+		p.abort()
 		return nil, err
 	}
+	decoders.stop()
 	if err := p.finish(); err != nil {
 		return nil, err
 	}
 	out.DiffID = p.diffID
 	out.UncompressedSize = p.ring.bytes
-	out.Descriptor = ocispec.Descriptor{MediaType: codec.mediaType, Digest: p.digest, Size: p.blob.n}
+	out.Descriptor = ocispec.Descriptor{MediaType: enc.codec.mediaType, Digest: p.digest, Size: p.blob.n}
 	return out, nil
 }
 
@@ -104,21 +107,21 @@ func sorted(nars []NAR) ([]NAR, error) {
 	return nars, nil
 }
 
-// writeTar writes the whole tar into the ring and counts in out what it wrote.
-func writeTar(ctx context.Context, r *ring, nars []NAR, o Options, out *digestfile.File) error {
-	t := &tarWriter{out: r}
-	if err := t.storeDir(nars[0].File.StorePath.Dir()); err != nil {
-		return err
+// writeTar writes the whole tar, and counts in out what it wrote.
+func writeTar(t *tarWriter, decoders *ahead, o Options, out *digestfile.File) error {
+	if o.Mtree != nil {
+		t.mtree = newMtree(o.Mtree)
 	}
-	u := &unpacker{tar: t, nar: nar.NewReader(nil), allowWhiteoutNames: o.AllowWhiteoutNames}
-	defer u.file.Close()
-	out.StorePaths = make([]digestfile.StorePath, 0, len(nars))
-	for _, n := range nars {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+	if o.StripPrefix == "" {
+		if err := t.storeDir(decoders.nars[0].File.StorePath.Dir()); err != nil {
+			return err
 		}
+	}
+	u := &unpacker{tar: t, src: decoders, nar: nar.NewReader(nil), options: o}
+	out.StorePaths = make([]digestfile.StorePath, 0, len(decoders.nars))
+	for i, n := range decoders.nars {
 		before := t.entries
-		if err := u.unpack(ctx, n); err != nil {
+		if err := u.unpack(i); err != nil {
 			return fmt.Errorf("%s: %w", n.File.StorePath, err)
 		}
 		out.StorePaths = append(out.StorePaths, digestfile.StorePath{
@@ -129,42 +132,60 @@ func writeTar(ctx context.Context, r *ring, nars []NAR, o Options, out *digestfi
 		})
 	}
 	out.Entries = t.entries
-	return t.end()
+	if err := t.end(); err != nil {
+		return err
+	}
+	return t.mtree.close()
 }
 
-// unpacker moves one NAR after the other into the tar. It keeps the decoders'
-// state and the buffers from one to the next.
+// unpacker moves one NAR after the other into the tar.
 type unpacker struct {
-	tar                *tarWriter
-	file               narfile.Reader
-	nar                *nar.Reader
-	allowWhiteoutNames bool
+	tar     *tarWriter
+	src     *ahead
+	nar     *nar.Reader
+	options Options
 }
 
-func (u *unpacker) unpack(ctx context.Context, n NAR) error {
-	src, err := n.Open(ctx)
-	if err != nil {
-		return err
+// unpack moves NAR number i.
+func (u *unpacker) unpack(i int) error {
+	u.src.begin(i)
+	u.nar.Reset(u.src)
+	err := u.entries(u.src.nars[i])
+	if errors.As(err, new(*nar.FormatError)) {
+		// Where the NAR isn't the one that was promised, that is what went
+		// wrong, and how it shows is chance: NarSize bounds what is left to read.
+		var mismatch *store.HashMismatchError
+		if _, rest := io.Copy(io.Discard, u.src); errors.As(rest, &mismatch) && !errors.As(err, new(*store.HashMismatchError)) {
+			err = fmt.Errorf("%w; the damage shows as: %w", mismatch, err)
+		}
 	}
-	defer src.Close()
-	if err := u.file.Reset(src, n.File); err != nil {
-		return err
+	return err
+}
+
+func (u *unpacker) entries(n NAR) error {
+	s := newSelection(u.options)
+	dir := string(n.File.StorePath[1:])
+	if u.options.StripPrefix != "" {
+		dir = ""
 	}
-	u.nar.Reset(&u.file)
-	u.tar.begin(n.File.StorePath)
+	u.tar.begin(dir)
 	for {
 		e, err := u.nar.Next()
 		if err == io.EOF { // And the hashes hold, or it would be another error.
-			return nil
+			return s.finish()
 		}
 		if err != nil {
 			return err
 		}
-		if !u.allowWhiteoutNames && isWhiteout(e.Path) {
+		path, ok := s.take(e)
+		if !ok {
+			continue
+		}
+		if !u.options.AllowWhiteoutNames && isWhiteout(path) {
 			return fmt.Errorf("the name %q begins with .wh., which container runtimes take for an order to remove a file: "+
 				"the file would be missing in the image; rename it, or allow such names for this layer", e.Path)
 		}
-		if err := u.tar.entry(e, u.nar); err != nil {
+		if err := u.tar.entry(path, e, s.mode(e), u.nar); err != nil {
 			return err
 		}
 	}

@@ -185,9 +185,9 @@ func TestEncoders_Chunks(t *testing.T) {
 		if c.open == nil {
 			continue
 		}
-		encode := func(cut func(left int) int) []byte {
+		encode := func(workers int, cut func(left int) int) []byte {
 			var b bytes.Buffer
-			e, err := c.open(&b, c.levels[LevelDefault])
+			e, err := c.open(&b, c.levels[LevelDefault], workers)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -203,10 +203,12 @@ func TestEncoders_Chunks(t *testing.T) {
 			}
 			return b.Bytes()
 		}
-		want := encode(func(left int) int { return left })
+		want := encode(1, func(left int) int { return left })
 		r := rand.New(rand.NewPCG(3, 4))
-		if got := encode(func(left int) int { return min(left, 1+r.IntN(200_000)) }); !bytes.Equal(got, want) {
-			t.Errorf("%s: other bytes for other writes", name)
+		for _, workers := range []int{1, 2, 8, 64} {
+			if got := encode(workers, func(left int) int { return min(left, 1+r.IntN(200_000)) }); !bytes.Equal(got, want) {
+				t.Errorf("%s: other bytes for other writes and %d workers", name, workers)
+			}
 		}
 	}
 }
@@ -309,7 +311,7 @@ func TestWrite_Refusals(t *testing.T) {
 		{"no store path", []NAR{with(func(n *NAR) { n.File.StorePath = "/nix/store/../etc" })}, Options{}, `store path "/nix/store/../etc"`},
 		{"no NarHash", []NAR{with(func(n *NAR) { n.File.NarHash = store.Hash{} })}, Options{}, path + ": its NarHash is not given"},
 		{"compression", []NAR{n}, Options{Compression: "lzma"}, `compression "lzma": want one of gzip, zstd, none`},
-		{"level", []NAR{n}, Options{Level: "11"}, `level "11": want one of fastest, default, best`},
+		{"level", []NAR{n}, Options{Level: "11"}, `level "11": want one of fastest, default, best, or for gzip a number from 1 to 9`},
 		{"level of none", []NAR{n}, Options{Compression: None, Level: LevelBest}, `compression "none" has no levels`},
 		{
 			"wrong NarHash",
@@ -554,9 +556,9 @@ func TestWrite_PinnedDigests(t *testing.T) {
 		digest string
 	}{
 		{Options{Compression: None}, "sha256:9560d70a2a04418a7d7817bd554085372804685affbdf58b0fd0100c750da346"},
-		{Options{Compression: Gzip}, "sha256:61c870f5643e1389b97d9e691e107ee2c3f60f2aa0014a94b7db2bde1a8de3c3"},
-		{Options{Compression: Gzip, Level: LevelFastest}, "sha256:82df0700383f24fefebdeedbba763a35983460ce11cb23d7119a0d4dd8760b90"},
-		{Options{Compression: Gzip, Level: LevelBest}, "sha256:75b331443ef15746a7af51e5b9b067d0c611460eab5869a79adb0bf2a02b1678"},
+		{Options{Compression: Gzip}, "sha256:7ae411312ac9e3752327e7a1e3e94f01eb947fdbefeecc989c75ef82505bee70"},
+		{Options{Compression: Gzip, Level: LevelFastest}, "sha256:b6828bc1458cd8f7a5a093c85f2ad7f625bbbccc11a42d298be04093460f23e4"},
+		{Options{Compression: Gzip, Level: LevelBest}, "sha256:1a788eb7d1bf3838dc005d3794a36aead31bf7057f4aa92b4f28ca8a82e898a6"},
 		{Options{Compression: Zstd}, "sha256:c567753d3d14f48f9cc208ff459d96749502298351387e1d8b6bf23c938fa006"},
 		{Options{Compression: Zstd, Level: LevelFastest}, "sha256:5f294b74a925f7cddfa0c9a5e5a0c488cd81449dfe9d652db46da195acd01557"},
 		{Options{Compression: Zstd, Level: LevelBest}, "sha256:b6a678d53cc4d8f8ab3e0201680ab21c5db1392014eca37c677fef5a1eb81870"},

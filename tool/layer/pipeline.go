@@ -28,16 +28,16 @@ type pipeline struct {
 
 // startPipeline starts the stages that write a blob to w. When one fails, it
 // cancels ctx with its error, so that nothing more comes into the ring.
-func startPipeline(ctx context.Context, cancel context.CancelCauseFunc, w io.Writer, c codec, level string) (*pipeline, error) {
+func startPipeline(ctx context.Context, cancel context.CancelCauseFunc, w io.Writer, e encoding, workers int) (*pipeline, error) {
 	p := &pipeline{
 		ring:   newRing(ctx, 2),
-		blob:   newBlobWriter(w, c.open != nil),
+		blob:   newBlobWriter(w, e.codec.open != nil),
 		cancel: cancel,
 		hash:   sha256.New(),
 	}
 	sink := io.Writer(p.blob)
-	if c.open != nil {
-		enc, err := c.open(p.blob, c.levels[level])
+	if e.codec.open != nil {
+		enc, err := e.codec.open(p.blob, e.level, workers)
 		if err != nil {
 			return nil, err
 		}

@@ -9,11 +9,10 @@ import (
 	"unicode/utf8"
 
 	"github.com/rules-strata/rules_strata/tool/nar"
-	"github.com/rules-strata/rules_strata/tool/store"
 )
 
-// What every entry of a layer has, whatever the NAR: a store object has no
-// owner and no time of its own. The values are those that Nix gives to the
+// What every entry of a layer has unless options say otherwise, whatever the
+// NAR: a store object has no owner and no time of its own. The values are those that Nix gives to the
 // files of its store.
 const (
 	mtimeUnix = 1 // as Nix sets it, so that tools which distrust 0 ("no time") are content
@@ -50,6 +49,7 @@ const (
 	offPrefix  = 345
 	lenID      = 8
 	lenSize    = 12
+	maxOctal8  = 1<<21 - 1 // seven octal digits
 	maxOctal12 = 1<<33 - 1 // eleven octal digits: one byte less than 8 GiB
 )
 
@@ -66,35 +66,58 @@ const (
 type template struct {
 	block [blockSize]byte
 	sum   uint32
+	// pax are records that every entry of this kind needs: ids that ustar can't say.
+	pax   []byte
+	mode  int64
+	owner Owner
 }
 
-func newTemplate(typeflag byte, mode, mtime int64, owner string) *template {
-	t := new(template)
+func newTemplate(typeflag byte, mode, mtime int64, owner Owner) *template {
+	t := &template{mode: mode, owner: owner}
 	b := t.block[:]
 	octal(b[offMode:offMode+lenID], mode)
-	octal(b[offUID:offUID+lenID], 0)
-	octal(b[offGID:offGID+lenID], 0)
+	t.id(b[offUID:offUID+lenID], "uid", owner.UID)
+	t.id(b[offGID:offGID+lenID], "gid", owner.GID)
 	octal(b[offSize:offSize+lenSize], 0)
 	octal(b[offMtime:offMtime+lenSize], mtime)
 	copy(b[offSum:offType], "        ")
 	b[offType] = typeflag
 	copy(b[offMagic:], "ustar\x0000")
-	copy(b[offUname:], owner)
-	copy(b[offGname:], owner)
+	copy(b[offUname:], owner.UserName)
+	copy(b[offGname:], owner.GroupName)
 	octal(b[offDevMaj:offDevMaj+lenID], 0)
 	octal(b[offDevMin:offDevMin+lenID], 0)
 	t.sum = sum(b)
 	return t
 }
 
-var (
-	templateStoreDir   = newTemplate(typeDirectory, modeStoreDir, mtimeUnix, "")
-	templateDirectory  = newTemplate(typeDirectory, modeDirectory, mtimeUnix, ownerName)
-	templateRegular    = newTemplate(typeRegular, modeRegular, mtimeUnix, ownerName)
-	templateExecutable = newTemplate(typeRegular, modeExecutable, mtimeUnix, ownerName)
-	templateSymlink    = newTemplate(typeSymlink, modeSymlink, mtimeUnix, ownerName)
-	templatePax        = newTemplate(typePax, 0, 0, "")
-)
+// id fills in an owner's number, or makes a record of it.
+func (t *template) id(field []byte, key string, id uint32) {
+	if id > maxOctal8 {
+		t.pax = appendRecord(t.pax, key, strconv.FormatUint(uint64(id), 10))
+		id = 0
+	}
+	octal(field, int64(id))
+}
+
+// tarFormat is what the entries of a layer have in common.
+type tarFormat struct {
+	above, directory, regular, executable, symlink, pax *template
+
+	mtime int64
+}
+
+func newTarFormat(owner Owner, mtime int64) *tarFormat {
+	return &tarFormat{
+		mtime:      mtime,
+		above:      newTemplate(typeDirectory, modeStoreDir, mtime, Owner{}),
+		directory:  newTemplate(typeDirectory, modeDirectory, mtime, owner),
+		regular:    newTemplate(typeRegular, modeRegular, mtime, owner),
+		executable: newTemplate(typeRegular, modeExecutable, mtime, owner),
+		symlink:    newTemplate(typeSymlink, modeSymlink, mtime, owner),
+		pax:        newTemplate(typePax, 0, 0, Owner{}),
+	}
+}
 
 // paxName is the name of each extended header itself. Readers that know pax
 // never show it; Python's tarfile writes the same.
@@ -110,6 +133,7 @@ var zeros [blockSize]byte
 //
 //   - a path of over 100 bytes that has no slash at which prefix (155) and name
 //     (100) could part, a link target of over 100 bytes, a size of 8 GiB or more;
+//   - an owner's number of over seven octal digits;
 //   - a name or target that is UTF-8 but not ASCII: ustar doesn't say what such
 //     bytes mean, pax says that they are UTF-8.
 //
@@ -123,12 +147,14 @@ var zeros [blockSize]byte
 // Fields that an extended header overrides are filled all the same, as far as
 // they go: bsdtar takes a symlink whose plain target is empty for a file.
 type tarWriter struct {
+	*tarFormat
 	out     *ring
 	entries int64
+	mtree   *mtreeWriter // nil: none is wanted
 
-	name []byte // the entry's path in the tar: stem, slash, path in the NAR
-	stem int    // length of the store path's part of name
-	pax  []byte // records of an extended header
+	name    []byte // the entry's path in the tar: stem, slash, path in the NAR
+	stem    int    // length of the store path's part of name
+	records []byte // of an extended header
 }
 
 // storeDir writes the entries of the store directory dir ("/nix/store") and
@@ -138,7 +164,10 @@ func (t *tarWriter) storeDir(dir string) error {
 	t.name = append(t.name, '/')
 	for i, c := range t.name {
 		if c == '/' {
-			if err := t.header(templateStoreDir, t.name[:i+1], nil, 0); err != nil {
+			if err := t.header(t.above, noMode, t.name[:i+1], nil, 0); err != nil {
+				return err
+			}
+			if err := t.mtree.entry(t.above, noMode, t.mtime, t.name[:i], nil, 0); err != nil {
 				return err
 			}
 		}
@@ -146,38 +175,51 @@ func (t *tarWriter) storeDir(dir string) error {
 	return nil
 }
 
-// begin sets the store path that the next entries belong to.
-func (t *tarWriter) begin(p store.Path) {
-	t.name = append(t.name[:0], p[1:]...)
+// begin sets the directory that the next entries are in, without its slashes; "" is the image's root.
+func (t *tarWriter) begin(dir string) {
+	t.name = append(t.name[:0], dir...)
 	t.stem = len(t.name)
 }
 
-// entry writes e's header and, of a regular file, its contents, which it reads
+// entry writes the header of e, which gets the path below [tarWriter.begin]'s directory,
+// and mode unless that is noMode; then the contents of a regular file, which it reads
 // from r until they end.
-func (t *tarWriter) entry(e *nar.Entry, r io.Reader) error {
+func (t *tarWriter) entry(path []byte, e *nar.Entry, mode int, r io.Reader) error {
 	t.name = t.name[:t.stem]
-	if len(e.Path) > 0 {
+	if len(path) > 0 && t.stem > 0 {
 		t.name = append(t.name, '/')
-		t.name = append(t.name, e.Path...)
 	}
+	t.name = append(t.name, path...)
+	var h *template
+	size := int64(0)
 	switch e.Kind {
 	case nar.Directory:
+		h = t.directory
 		t.name = append(t.name, '/')
-		return t.header(templateDirectory, t.name, nil, 0)
 	case nar.Symlink:
-		return t.header(templateSymlink, t.name, e.Target, 0)
+		h = t.symlink
 	case nar.Regular:
-		h := templateRegular
+		h = t.regular
 		if e.Executable {
-			h = templateExecutable
+			h = t.executable
 		}
-		size := e.Size // e is r's own: reading may change it
-		if err := t.header(h, t.name, nil, size); err != nil {
+		size = e.Size // e is r's own: reading may change it
+	default:
+		return fmt.Errorf("entry %q: unknown kind %d", e.Path, e.Kind)
+	}
+	if err := t.header(h, mode, t.name, e.Target, size); err != nil {
+		return err
+	}
+	// What the listing says of it comes first: a target is valid until something is read.
+	if err := t.mtree.entry(h, mode, t.mtime, bytes.TrimSuffix(t.name, []byte{'/'}), e.Target, size); err != nil {
+		return err
+	}
+	if e.Kind == nar.Regular {
+		if err := t.contents(r, size); err != nil {
 			return err
 		}
-		return t.contents(r, size)
 	}
-	return fmt.Errorf("entry %q: unknown kind %d", e.Path, e.Kind)
+	return t.mtree.endEntry(h)
 }
 
 // contents copies size bytes straight into the ring's buffers, and pads them.
@@ -191,6 +233,7 @@ func (t *tarWriter) contents(r io.Reader, size int64) error {
 			room = room[:n]
 		}
 		got, err := r.Read(room)
+		t.mtree.contents(room[:got])
 		t.out.advance(got)
 		n -= int64(got)
 		if err == io.EOF && n > 0 {
@@ -222,40 +265,40 @@ func (t *tarWriter) end() error {
 
 // header writes one entry's header, with an extended header before it if need
 // be. A directory's name ends in a slash.
-func (t *tarWriter) header(h *template, name, link []byte, size int64) error {
+func (t *tarWriter) header(h *template, mode int, name, link []byte, size int64) error {
 	t.entries++
 	slash, fits := splitName(name)
 	paxPath := !fits || isText(name)
 	paxLink := len(link) > linkLen || isText(link)
 	paxSize := size > maxOctal12
-	if paxPath || paxLink || paxSize {
-		t.pax = t.pax[:0]
+	if paxPath || paxLink || paxSize || len(h.pax) > 0 {
+		t.records = append(t.records[:0], h.pax...)
 		if paxPath && !utf8.Valid(name) || paxLink && !utf8.Valid(link) {
-			t.pax = appendRecord(t.pax, "hdrcharset", "BINARY")
+			t.records = appendRecord(t.records, "hdrcharset", "BINARY")
 		}
 		if paxPath {
-			t.pax = appendRecord(t.pax, "path", name)
+			t.records = appendRecord(t.records, "path", name)
 		}
 		if paxLink {
-			t.pax = appendRecord(t.pax, "linkpath", link)
+			t.records = appendRecord(t.records, "linkpath", link)
 		}
 		if paxSize {
 			var digits [20]byte
-			t.pax = appendRecord(t.pax, "size", strconv.AppendInt(digits[:0], size, 10))
+			t.records = appendRecord(t.records, "size", strconv.AppendInt(digits[:0], size, 10))
 			size = 0
 		}
 		b, err := t.out.block()
 		if err != nil {
 			return err
 		}
-		*b = templatePax.block
+		*b = t.pax.block
 		copy(b[:nameLen], paxName)
-		octal(b[offSize:offSize+lenSize], int64(len(t.pax)))
-		seal(b, templatePax)
-		if _, err := t.out.Write(t.pax); err != nil {
+		octal(b[offSize:offSize+lenSize], int64(len(t.records)))
+		seal(b, t.pax)
+		if _, err := t.out.Write(t.records); err != nil {
 			return err
 		}
-		if err := t.pad(int64(len(t.pax))); err != nil {
+		if err := t.pad(int64(len(t.records))); err != nil {
 			return err
 		}
 	}
@@ -281,6 +324,9 @@ func (t *tarWriter) header(h *template, name, link []byte, size int64) error {
 	}
 	if size != 0 {
 		octal(b[offSize:offSize+lenSize], size)
+	}
+	if mode != noMode {
+		octal(b[offMode:offMode+lenID], int64(mode))
 	}
 	seal(b, h)
 	return nil
@@ -364,7 +410,7 @@ func octal(field []byte, v int64) {
 func seal(b *[blockSize]byte, h *template) {
 	// Only the fields that differ from the template are summed.
 	s := h.sum
-	s += sum(b[:offMode])
+	s += sum(b[:offUID]) - sum(h.block[offMode:offUID])
 	s += sum(b[offSize:offMtime]) - sum(h.block[offSize:offMtime])
 	s += sum(b[offLink:offMagic])
 	s += sum(b[offPrefix:])

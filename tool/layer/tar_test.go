@@ -17,6 +17,8 @@ import (
 )
 
 // tarBytes returns what f writes.
+var defaultFormat = newTarFormat(Owner{UserName: ownerName, GroupName: ownerName}, mtimeUnix)
+
 func tarBytes(tb testing.TB, f func(*tarWriter) error) []byte {
 	tb.Helper()
 	r := newRing(tb.Context(), 1)
@@ -26,7 +28,7 @@ func tarBytes(tb testing.TB, f func(*tarWriter) error) []byte {
 		defer close(done)
 		r.each(0, func(p []byte) error { b.Write(p); return nil })
 	}()
-	t := &tarWriter{out: r}
+	t := &tarWriter{tarFormat: defaultFormat, out: r}
 	if err := f(t); err != nil {
 		tb.Fatal(err)
 	}
@@ -68,14 +70,14 @@ func TestHeader_Pax(t *testing.T) {
 		{"8 GiB", "f", "", 8 << 30, "size"},
 		{"greatest size there is", "f", "", 1<<63 - 1, "size"},
 	} {
-		h := templateRegular
+		h := defaultFormat.regular
 		switch {
 		case c.link != "":
-			h = templateSymlink
+			h = defaultFormat.symlink
 		case strings.HasSuffix(c.name, "/"):
-			h = templateDirectory
+			h = defaultFormat.directory
 		}
-		b := tarBytes(t, func(t *tarWriter) error { return t.header(h, []byte(c.name), []byte(c.link), c.size) })
+		b := tarBytes(t, func(t *tarWriter) error { return t.header(h, noMode, []byte(c.name), []byte(c.link), c.size) })
 		got, err := tar.NewReader(bytes.NewReader(b)).Next()
 		if err != nil {
 			t.Errorf("%s: %v", c.what, err)
@@ -319,10 +321,10 @@ func TestReaders_List(t *testing.T) {
 	const size = 8<<30 + 5
 	long := []byte("nix/store/" + oddBase + strings.Repeat("/"+strings.Repeat("p", 255), 60))
 	head := tarBytes(t, func(w *tarWriter) error {
-		if err := w.header(templateRegular, long, nil, 0); err != nil {
+		if err := w.header(defaultFormat.regular, noMode, long, nil, 0); err != nil {
 			return err
 		}
-		return w.header(templateExecutable, []byte("nix/big"), nil, size)
+		return w.header(defaultFormat.executable, noMode, []byte("nix/big"), nil, size)
 	})
 	path := filepath.Join(t.TempDir(), "big.tar")
 	f, err := os.Create(path)
@@ -335,7 +337,7 @@ func TestReaders_List(t *testing.T) {
 	}
 	end := int64(len(head)) + (size+blockSize-1)/blockSize*blockSize
 	last := tarBytes(t, func(w *tarWriter) error {
-		if err := w.header(templateSymlink, []byte("nix/last"), []byte("x"), 0); err != nil {
+		if err := w.header(defaultFormat.symlink, noMode, []byte("nix/last"), []byte("x"), 0); err != nil {
 			return err
 		}
 		return w.end()

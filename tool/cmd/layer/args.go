@@ -22,10 +22,24 @@ Usage: layer --output=BLOB --digest-file=JSON [options] NAR-GROUP...
 
   --output=BLOB            where the blob goes
   --digest-file=JSON       where its digest file goes: descriptor, diff ID, store paths
+  --mtree=FILE             where a listing of the layer goes, in the format of mtree(5)
   --compression=NAME       %s (default: the first)
-  --level=NAME             %s
-  --allow-whiteout-names   let names beginning with .wh. pass; container runtimes take them for orders to remove files
+  --level=LEVEL            %s, or a number: 1 to 9 (gzip), 1 to 22 (zstd)
+  --workers=N              cores to use; the bytes are the same for any number (default: all)
   --help                   print this text
+
+What is in the layer, and as what:
+
+  --allow-whiteout-names   let names beginning with .wh. pass; container runtimes take them for orders to remove files
+  --owner=UID:GID          whom all in the store paths belongs to (default: 0:0, by name root:root)
+  --owner-names=USER:GROUP the names of these; without, an --owner has none
+  --mtime=SECONDS          time of all entries, in seconds since 1970 (default: 1)
+  --strip-prefix=DIR       put what is in this directory of the one store path at the image's root; . is the store path itself
+  --exclude=PATTERN        leave out what matches, directories with all that is in them; may be given again
+  --mode=OCTAL:PATTERN     permissions of the files and directories that match; may be given again: the last match counts
+
+A pattern is matched against paths relative to the store path (. is the store path itself): * and ? stand for
+bytes of one name, ** as a component for any number of components, \ takes the next byte as it is.
 
 Each store path is a group of arguments, begun by its --store-path:
 
@@ -57,6 +71,7 @@ type config struct {
 	help       bool
 	output     string
 	digestFile string
+	mtree      string
 	options    layer.Options
 	nars       []narArgs
 }
@@ -139,8 +154,16 @@ func parse(args []string) (*config, error) {
 		return nil, usagef("--digest-file is missing")
 	case filepath.Clean(c.output) == filepath.Clean(c.digestFile):
 		return nil, usagef("--output and --digest-file name the same file %s", c.output)
+	case c.mtree != "" && (filepath.Clean(c.mtree) == filepath.Clean(c.output) || filepath.Clean(c.mtree) == filepath.Clean(c.digestFile)):
+		return nil, usagef("--mtree and another output name the same file %s", c.mtree)
 	case len(c.nars) == 0:
 		return nil, usagef("no --store-path: a layer needs at least one")
+	}
+	if err := layer.CheckLevel(c.options.Compression, c.options.Level); err != nil {
+		return nil, usagef("--level: %w", err)
+	}
+	if s.top["--owner-names"] && !s.top["--owner"] {
+		return nil, usagef("--owner-names needs --owner")
 	}
 	return c, nil
 }
@@ -160,7 +183,7 @@ func (s *flagSet) set(name, value string) error {
 		return nil
 	}
 	if known, err := s.setLayer(name, value); known || err != nil {
-		if err == nil && s.top[name] {
+		if err == nil && s.top[name] && name != "--exclude" && name != "--mode" {
 			err = fmt.Errorf("%s: given twice", name)
 		}
 		s.top[name] = true
@@ -216,10 +239,48 @@ func (s *flagSet) setLayer(name, value string) (known bool, err error) {
 			err = fmt.Errorf("%s: %q: want one of %s", name, value, names(layer.Compressions()))
 		}
 	case "--level":
-		s.c.options.Level = value
-		if !slices.Contains(layer.Levels(), value) {
-			err = fmt.Errorf("%s: %q: want one of %s", name, value, names(layer.Levels()))
+		s.c.options.Level = value // Which there are depends on the compression.
+		if value == "" {
+			err = fmt.Errorf("%s: its value is empty", name)
 		}
+	case "--mtree":
+		s.c.mtree = value
+		if value == "" {
+			err = fmt.Errorf("%s: its value is empty", name)
+		}
+	case "--workers":
+		s.c.options.Workers, err = strconv.Atoi(value)
+		if err != nil || s.c.options.Workers < 1 {
+			err = fmt.Errorf("%s: %q: want a number of 1 or more", name, value)
+		}
+	case "--owner":
+		err = s.setOwner(name, value)
+	case "--owner-names":
+		user, group, ok := strings.Cut(value, ":")
+		if !ok {
+			err = fmt.Errorf("%s: %q: want USER:GROUP", name, value)
+		}
+		o := s.owner()
+		o.UserName, o.GroupName = user, group
+	case "--mtime":
+		var t int64
+		if t, err = strconv.ParseInt(value, 10, 64); err != nil {
+			err = fmt.Errorf("%s: %q: want a number of seconds", name, value)
+		}
+		s.c.options.MtimeUnix = &t
+	case "--strip-prefix":
+		s.c.options.StripPrefix = value
+		if value == "" {
+			err = fmt.Errorf("%s: its value is empty; . is the store path itself", name)
+		}
+	case "--exclude":
+		var p layer.Pattern
+		if p, err = layer.ParsePattern(value); err != nil {
+			err = fmt.Errorf("%s: %w", name, err)
+		}
+		s.c.options.Exclude = append(s.c.options.Exclude, p)
+	case "--mode":
+		err = s.addMode(name, value)
 	case "--allow-whiteout-names":
 		if s.c.options.AllowWhiteoutNames, err = strconv.ParseBool(value); err != nil {
 			err = fmt.Errorf("%s: %q: want true or false", name, value)
@@ -228,6 +289,40 @@ func (s *flagSet) setLayer(name, value string) (known bool, err error) {
 		return false, nil
 	}
 	return true, err
+}
+
+// owner is the owner to be filled in.
+func (s *flagSet) owner() *layer.Owner {
+	if s.c.options.Owner == nil {
+		s.c.options.Owner = new(layer.Owner)
+	}
+	return s.c.options.Owner
+}
+
+func (s *flagSet) setOwner(name, value string) error {
+	uid, gid, ok := strings.Cut(value, ":")
+	u, err1 := strconv.ParseUint(uid, 10, 32)
+	g, err2 := strconv.ParseUint(gid, 10, 32)
+	if !ok || err1 != nil || err2 != nil {
+		return fmt.Errorf("%s: %q: want UID:GID, two numbers below 2^32", name, value)
+	}
+	o := s.owner()
+	o.UID, o.GID = uint32(u), uint32(g)
+	return nil
+}
+
+func (s *flagSet) addMode(name, value string) error {
+	octal, text, ok := strings.Cut(value, ":")
+	mode, err := strconv.ParseUint(octal, 8, 12)
+	if !ok || err != nil {
+		return fmt.Errorf("%s: %q: want OCTAL:PATTERN, permissions of at most 7777", name, value)
+	}
+	p, err := layer.ParsePattern(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	s.c.options.Modes = append(s.c.options.Modes, layer.ModeRule{Pattern: p, Mode: uint16(mode)})
+	return nil
 }
 
 // checkGroup says what the last group lacks.

@@ -56,6 +56,18 @@ func build(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	defer digests.Abort()
 
+	outputs := []*atomicfile.File{blob, digests}
+	if c.mtree != "" {
+		mtree, err := atomicfile.Create(c.mtree)
+		if err != nil {
+			return fmt.Errorf("--mtree=%s: %w", c.mtree, err)
+		}
+		defer mtree.Abort()
+		outputs = append(outputs, mtree)
+		c.options.Mtree = mtree
+	}
+	c.options.TempFile = tempFiles(c.output)
+
 	nars := make([]layer.NAR, len(c.nars))
 	open := opener()
 	for i, n := range c.nars {
@@ -72,5 +84,5 @@ func build(ctx context.Context, args []string, stdout io.Writer) error {
 	if _, err := digests.Write(text); err != nil {
 		return err
 	}
-	return atomicfile.CommitAll(blob, digests)
+	return atomicfile.CommitAll(outputs...)
 }

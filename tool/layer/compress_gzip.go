@@ -1,0 +1,246 @@
+package layer
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/flate"
+)
+
+const (
+	gzipDefaultLevel = 6
+
+	// gzipBlockSize is how much of the tar is deflated as one piece, and
+	// gzipDictSize how much of what comes before it the encoder knows then: all that deflate can
+	// refer to. Both are part of what the blob's bytes are, and must not change within one format version.
+	//
+	// Measured on 383 MB of programs and libraries (42 NARs; CPU of the whole program, two workers):
+	//
+	//	level 6, 256 KiB, 16 KiB known (as pgzip does it)   139,527,766 bytes   4.2 s   21 MB
+	//	         512 KiB, 16 KiB                            139,419,549         4.2     28
+	//	         512 KiB, 32 KiB                            139,355,598         4.2     27
+	//	         1 MiB,   32 KiB                            139,349,444         4.3     34
+	//	level 5, 512 KiB, 32 KiB                            141,000,731         3.9     27
+	//	umoci 0.4.7 (the same encoder at level 5)           141,162,042         5.1     19
+	//
+	// Smaller blocks would let small layers use more cores, larger ones cost memory and
+	// gain nothing. Level 6 is 1.2 % smaller than level 5 for 6 % more time, once for
+	// each layer; what is stored and pulled many times counts more.
+	gzipBlockSize = 512 << 10
+	gzipDictSize  = 32 << 10
+
+	// gzipMaxWorkers bounds the memory on big machines. At some 100 MB/s each
+	// they take in what one goroutine can unpack and hash.
+	gzipMaxWorkers = 16
+)
+
+// gzipEncoder writes one gzip member (RFC 1952), deflated in blocks by as many
+// goroutines as there are workers. Each block but the last ends at a byte's boundary (an empty
+// stored block, RFC 1951, 3.2.4), so that blocks can be put one behind the other.
+//
+//	Write ─ cur ─┬→ todo  → workers: deflate ┐ done
+//	             └→ order → writer: ─────────┴→ w, then free → cur
+//
+// A block is in cur, in both channels, or free; there are never more than made.
+type gzipEncoder struct {
+	level, workers int
+
+	cur   *gzipBlock
+	crc   uint32
+	size  uint32 // modulo 2^32, as the trailer has it
+	made  int    // blocks; a worker is started with each of the first ones
+	free  chan *gzipBlock
+	todo  chan *gzipBlock
+	order chan *gzipBlock
+	wg    sync.WaitGroup
+
+	w       io.Writer
+	mu      sync.Mutex
+	err     error // w's
+	stopped bool
+}
+
+// gzipBlock is a piece of the tar, and what becomes of it.
+type gzipBlock struct {
+	in   []byte // gzipDictSize bytes of room for the end of the block before, then the block's
+	dict int    // how many of them are used: the last ones
+	last bool
+	out  gzipOutput
+	done chan struct{} // a token: out is complete
+}
+
+// gzipOutput collects what a flate.Writer writes. Its memory is kept.
+type gzipOutput []byte
+
+func (o *gzipOutput) Write(p []byte) (int, error) {
+	*o = append(*o, p...)
+	return len(p), nil
+}
+
+func newGzip(w io.Writer, level, workers int) (encoder, error) {
+	workers = max(1, min(workers, gzipMaxWorkers))
+	blocks := workers + 2 // One is being filled and one written meanwhile.
+	e := &gzipEncoder{
+		level:   level,
+		workers: workers,
+		free:    make(chan *gzipBlock, blocks),
+		todo:    make(chan *gzipBlock, blocks),
+		order:   make(chan *gzipBlock, blocks),
+		w:       w,
+	}
+	// The header says neither when nor where it was made: no time, and 255 for "unknown" (RFC 1952, 2.3.1).
+	extra := byte(0)
+	switch level {
+	case 9:
+		extra = 2
+	case 1:
+		extra = 4
+	}
+	e.cur = e.block(nil)
+	e.wg.Go(func() { e.write([]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, extra, 255}) })
+	return e, nil
+}
+
+// Write implements [io.Writer]. The error is that of an earlier block.
+func (e *gzipEncoder) Write(p []byte) (int, error) {
+	e.crc = crc32.Update(e.crc, crc32.IEEETable, p)
+	e.size += uint32(len(p))
+	n := len(p)
+	for len(p) > 0 {
+		if len(e.cur.in) == cap(e.cur.in) {
+			if err := e.failed(); err != nil {
+				return n - len(p), err
+			}
+			e.cur = e.submit(e.cur)
+		}
+		room := e.cur.in[len(e.cur.in):cap(e.cur.in)]
+		m := copy(room, p)
+		e.cur.in = e.cur.in[:len(e.cur.in)+m]
+		p = p[m:]
+	}
+	return n, nil
+}
+
+// submit passes b on, and returns the block that follows it.
+func (e *gzipEncoder) submit(b *gzipBlock) *gzipBlock {
+	next := e.block(b)
+	e.order <- b
+	e.todo <- b
+	return next
+}
+
+// block returns an empty block that follows after; it waits for one if all are in use.
+func (e *gzipEncoder) block(after *gzipBlock) *gzipBlock {
+	var b *gzipBlock
+	select {
+	case b = <-e.free:
+	default:
+		if e.made == cap(e.free) {
+			b = <-e.free
+			break
+		}
+		e.made++
+		b = &gzipBlock{in: make([]byte, gzipDictSize+gzipBlockSize), done: make(chan struct{}, 1)}
+		if e.made <= e.workers {
+			e.wg.Go(e.deflate)
+		}
+	}
+	b.in, b.out, b.dict, b.last = b.in[:gzipDictSize], b.out[:0], 0, false
+	if after != nil {
+		b.dict = copy(b.in, after.in[len(after.in)-gzipDictSize:]) // A block that has one after it is full.
+	}
+	return b
+}
+
+// deflate is a worker.
+func (e *gzipEncoder) deflate() {
+	var z *flate.Writer
+	for b := range e.todo {
+		if e.failed() != nil {
+			b.done <- struct{}{}
+			continue
+		}
+		// Neither step fails: the level was checked, and memory takes all.
+		if z == nil {
+			z, _ = flate.NewWriterDict(&b.out, e.level, nil)
+		}
+		z.ResetDict(&b.out, b.in[gzipDictSize-b.dict:gzipDictSize])
+		_, err := z.Write(b.in[gzipDictSize:])
+		if b.last {
+			err = errors.Join(err, z.Close())
+		} else {
+			err = errors.Join(err, z.Flush())
+		}
+		if err != nil {
+			e.fail(err)
+		}
+		b.done <- struct{}{}
+	}
+}
+
+// write writes header and blocks in order.
+func (e *gzipEncoder) write(header []byte) {
+	put := func(p []byte) {
+		if e.failed() == nil {
+			if _, err := e.w.Write(p); err != nil {
+				e.fail(err)
+			}
+		}
+	}
+	put(header)
+	for b := range e.order {
+		<-b.done
+		put(b.out)
+		e.free <- b
+	}
+}
+
+func (e *gzipEncoder) fail(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.err == nil {
+		e.err = err
+	}
+}
+
+func (e *gzipEncoder) failed() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.err
+}
+
+// Close implements [encoder].
+func (e *gzipEncoder) Close() error {
+	e.cur.last = true
+	e.order <- e.cur
+	e.todo <- e.cur
+	e.stop()
+	if e.err == nil {
+		var trailer [8]byte
+		binary.LittleEndian.PutUint32(trailer[:], e.crc)
+		binary.LittleEndian.PutUint32(trailer[4:], e.size)
+		_, e.err = e.w.Write(trailer[:])
+	}
+	return e.err
+}
+
+var errAborted = errors.New("aborted")
+
+// abort implements [encoder]; it may follow Close.
+func (e *gzipEncoder) abort() {
+	e.fail(errAborted)
+	e.stop()
+}
+
+// stop ends the goroutines, once.
+func (e *gzipEncoder) stop() {
+	if !e.stopped {
+		e.stopped = true
+		close(e.todo)
+		close(e.order)
+	}
+	e.wg.Wait()
+}
