@@ -42,12 +42,23 @@ type File struct {
 	UncompressedSize int64 `json:"uncompressedSize"`
 	// Compression is "gzip", "zstd" or "none".
 	Compression string `json:"compression"`
-	// Level is the compression's level by name, such as "default"; empty for "none".
+	// Level is the compression's level: "fastest", "default" or "best", else its number; empty for "none".
 	Level string `json:"level,omitempty"`
 	// Entries is the number of files, directories and links in the tar.
 	Entries int64 `json:"entries"`
 	// StorePaths are the store paths whose NARs the layer holds, in the order of the tar.
+	// Empty if Stripped is set.
 	StorePaths []StorePath `json:"storePaths"`
+	// Stripped is the store path whose files the layer holds elsewhere: it has no store path in
+	// its place then, and an image may have another layer with this one. Absent for most layers.
+	Stripped *Stripped `json:"stripped,omitempty"`
+}
+
+// Stripped is the source of a customisation layer.
+type Stripped struct {
+	StorePath
+	// Prefix is the directory of the store path whose contents are at the image's root, "." for the store path itself.
+	Prefix string `json:"prefix"`
 }
 
 // StorePath is one store path of a layer.
@@ -131,6 +142,7 @@ func Parse(b []byte) (*File, error) {
 		strictjson.Field{Name: "descriptor", Read: f.readDescriptor},
 		strictjson.Field{Name: "entries", Read: sizeInto(&f.Entries)},
 		strictjson.Field{Name: "storePaths", Read: f.readStorePaths},
+		strictjson.Field{Name: "stripped", Read: f.readStripped, Optional: true},
 	); err != nil {
 		return nil, err
 	}
@@ -175,12 +187,7 @@ func (f *File) readStorePaths(v *strictjson.Value) error {
 	seen := map[store.Path]bool{}
 	return v.Each(func(e *strictjson.Value) error {
 		var p StorePath
-		if err := e.Fields(
-			strictjson.Field{Name: "path", Read: strictjson.Parsed(&p.Path, store.ParsePath)},
-			strictjson.Field{Name: "narHash", Read: strictjson.Parsed(&p.NarHash, parseNarHash)},
-			strictjson.Field{Name: "narSize", Read: sizeInto(&p.NarSize)},
-			strictjson.Field{Name: "entries", Read: sizeInto(&p.Entries)},
-		); err != nil {
+		if err := e.Fields(p.fields()...); err != nil {
 			return err
 		}
 		if seen[p.Path] {
@@ -190,6 +197,27 @@ func (f *File) readStorePaths(v *strictjson.Value) error {
 		f.StorePaths = append(f.StorePaths, p)
 		return nil
 	})
+}
+
+func (p *StorePath) fields() []strictjson.Field {
+	return []strictjson.Field{
+		{Name: "path", Read: strictjson.Parsed(&p.Path, store.ParsePath)},
+		{Name: "narHash", Read: strictjson.Parsed(&p.NarHash, parseNarHash)},
+		{Name: "narSize", Read: sizeInto(&p.NarSize)},
+		{Name: "entries", Read: sizeInto(&p.Entries)},
+	}
+}
+
+// readStripped reads what is beside an empty list of store paths.
+func (f *File) readStripped(v *strictjson.Value) error {
+	f.Stripped = new(Stripped)
+	if err := v.Fields(append(f.Stripped.fields(), strictjson.Field{Name: "prefix", Read: strictjson.StringInto(&f.Stripped.Prefix)})...); err != nil {
+		return err
+	}
+	if len(f.StorePaths) > 0 || f.Stripped.Prefix == "" {
+		return v.Errorf("want a prefix, and no storePaths beside it")
+	}
+	return nil
 }
 
 const compressionNone = "none"

@@ -122,6 +122,12 @@ func TestParse_Refusals(t *testing.T) {
 		{`"narHash": "sha256:0102`, `"narHash": "sha256:01`, "storePaths[0].narHash: "},
 		{`"narHash": "sha256:010203`, `"narHash": "sha256:000000`, "storePaths[0].narHash: all zeros: it was never computed"},
 		{`"narSize": 96`, `"narSize": -96`, "storePaths[1].narSize: want 0 or more, found -96"},
+		{`"entries": 5,`, `"entries": 5, "stripped": {"path": "/nix/store/x", "prefix": "."},`, "stripped"},
+		{
+			`"entries": 5,`,
+			`"entries": 5, "stripped": {"path": "/nix/store/znxxkmh64da14rs51fhii310i4r8y6ab-b", "narHash": "sha256:` + strings.Repeat("1", 64) + `", "narSize": 1, "entries": 1, "prefix": "."},`,
+			"stripped: want a prefix, and no storePaths beside it",
+		},
 	} {
 		text := strings.Replace(sampleText, c.old, c.new, 1)
 		if text == sampleText {

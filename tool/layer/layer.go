@@ -131,6 +131,10 @@ func writeTar(t *tarWriter, decoders *ahead, o Options, out *digestfile.File) er
 			Entries: t.entries - before,
 		})
 	}
+	if o.StripPrefix != "" {
+		out.Stripped = &digestfile.Stripped{StorePath: out.StorePaths[0], Prefix: o.StripPrefix}
+		out.StorePaths = out.StorePaths[:0]
+	}
 	out.Entries = t.entries
 	if err := t.end(); err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 // mtree read: the tar's entries in its order, a line each, with full paths.
 //
 //	#mtree
-//	./nix/store/…-hello/bin/hello type=file mode=0555 uid=0 gid=0 uname=root gname=root time=1.0 size=4 sha256digest=…
+//	./nix/store/…-hello/bin/hello type=file mode=555 uid=0 gid=0 uname=root gname=root time=1.0 size=4 sha256digest=…
 //
 // In names and link targets all bytes but printable ASCII, and the backslash,
 // "#" and "=", are "\" and three octal digits. It is written in the pass that makes the layer. Its
@@ -51,7 +51,7 @@ func (l *mtreeWriter) entry(h *template, mode int, mtime int64, name, link []byt
 	default:
 		b = append(b, "file"...)
 	}
-	b = append(b, " mode=0"...)
+	b = append(b, " mode="...)
 	b = strconv.AppendInt(b, int64(mode), 8)
 	b = append(b, " uid="...)
 	b = strconv.AppendUint(b, uint64(h.owner.UID), 10)

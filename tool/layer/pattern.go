@@ -47,19 +47,20 @@ func ParsePattern(text string) (Pattern, error) {
 			return fail("want a path relative to the store path, without empty components")
 		case part == "." || part == "..":
 			return fail("want no . and .. components")
-		case part != "**" && strings.Contains(part, "**"):
-			return fail("** stands alone between slashes")
 		}
-		if err := checkEscapes(part); err != nil {
+		if err := checkPart(part); err != nil {
 			return fail(err.Error())
 		}
 	}
 	return p, nil
 }
 
-func checkEscapes(part string) error {
+func checkPart(part string) error {
 	for i := 0; i < len(part); i++ {
-		if part[i] == '\\' {
+		switch {
+		case part[i] == '*' && part != "**" && strings.HasPrefix(part[i:], "**"):
+			return errors.New("** stands alone between slashes")
+		case part[i] == '\\':
 			if i++; i == len(part) {
 				return errors.New("a backslash with nothing behind it")
 			}
