@@ -13,7 +13,53 @@ _EXTENSIONS = {
 # The values of a layer's compression.
 COMPRESSIONS = sorted(_EXTENSIONS)
 
-def layer_action(ctx, name, entries, compression):
+def layer_options(
+        level = "",
+        allow_whiteout_names = False,
+        owner = "",
+        owner_names = "",
+        mtime = 1,
+        strip_prefix = "",
+        exclude = [],
+        modes = {}):
+    """Says what a layer's bytes depend on beside its NARs and its compression, as arguments of the layer tool.
+
+    What is left as it is by default gives no argument.
+
+    Args:
+      level: string, as the tool's --level.
+      allow_whiteout_names: bool.
+      owner: string, "UID:GID".
+      owner_names: string, "USER:GROUP".
+      mtime: int, seconds since 1970.
+      strip_prefix: string, a directory of the one store path, or ".".
+      exclude: list of patterns.
+      modes: dict of pattern to octal digits.
+
+    Returns:
+      list of strings.
+    """
+    options = []
+    if level:
+        options.append("--level=" + level)
+    if allow_whiteout_names:
+        options.append("--allow-whiteout-names")
+    if owner:
+        options.append("--owner=" + owner)
+    if owner_names:
+        options.append("--owner-names=" + owner_names)
+    if mtime != 1:
+        options.append("--mtime=%d" % mtime)
+    if strip_prefix:
+        options.append("--strip-prefix=" + strip_prefix)
+    options += ["--exclude=" + pattern for pattern in exclude]
+    options += ["--mode=%s:%s" % (mode, pattern) for pattern, mode in modes.items()]
+    for o in options:
+        if "\n" in o:
+            fail("%r: a line break can't be part of an option" % o)
+    return options
+
+def layer_action(ctx, name, entries, compression, options = [], stripped = False, mtree = False):
     """Declares the action that makes a layer.
 
     Args:
@@ -21,6 +67,9 @@ def layer_action(ctx, name, entries, compression):
       name: string. The outputs' path without extension, relative to the package.
       entries: list of StorePathInfo entries, at least one, no path twice. Their order is of no consequence.
       compression: string, one of COMPRESSIONS.
+      options: list of strings, from layer_options.
+      stripped: bool. Whether they strip a prefix: what is in the layer is then no store path.
+      mtree: bool. Whether the action writes a listing too.
 
     Returns:
       The LayerInfo.
@@ -35,7 +84,14 @@ def layer_action(ctx, name, entries, compression):
     args.set_param_file_format("multiline")
     args.add(blob, format = "--output=%s")
     args.add(digest_file, format = "--digest-file=%s")
+    outputs = [blob, digest_file]
+    listing = None
+    if mtree:
+        listing = ctx.actions.declare_file(name + ".mtree")
+        outputs.append(listing)
+        args.add(listing, format = "--mtree=%s")
     args.add(compression, format = "--compression=%s")
+    args.add_all(options)
     nars = []
     for e in entries:
         args.add(e.path, format = "--store-path=%s")
@@ -69,10 +125,11 @@ def layer_action(ctx, name, entries, compression):
         executable = ctx.toolchains[LAYER_TOOLCHAIN_TYPE].tool,
         arguments = [args],
         inputs = nars,
-        outputs = [blob, digest_file],
+        outputs = outputs,
         mnemonic = "StrataLayer",
         progress_message = "%s layer %s" % ("Fetching" if fetches else "Writing", _summary(entries)),
         execution_requirements = requirements,
+        resource_set = _resources,
         toolchain = LAYER_TOOLCHAIN_TYPE,
         env = env,
         use_default_shell_env = fetches,
@@ -81,9 +138,15 @@ def layer_action(ctx, name, entries, compression):
         blob = blob,
         digest_file = digest_file,
         compression = compression,
-        store_paths = tuple(entries),
+        mtree = listing,
+        store_paths = () if stripped else tuple(entries),
+        stripped = tuple(entries) if stripped else (),
         label = ctx.label,
     )
+
+def _resources(_os, _inputs):
+    "What Bazel reckons with: decoding, hashing and compressing run beside each other, in memory that is bounded."
+    return {"cpu": 2, "memory": 64}
 
 def _short(name):
     "A store path's name has up to 244 bytes, a file's 255; the tool and Bazel append to what is said here."

@@ -1,7 +1,7 @@
 """Which layers an image has: pure functions, apart from the rule so that they can be tested alone.
 
 Words: an *entry* is one store path as StorePathInfo's `entry` has it (`path`, `nar_size`, `references`, `nar_hash`,
-`label` are read here); a *layer* is a LayerInfo (`store_paths`, `label` are read here).
+`label` are read here); a *layer* is a LayerInfo (`store_paths`, `stripped`, `label` are read here).
 """
 
 # Base image included. One more and docker's graph drivers refuse the image: "max depth exceeded".
@@ -90,7 +90,7 @@ def select_layers(closure, explicit, planned, max_layers):
                     needed[e.path].nar_hash,
                 ))
     for layer in explicit:
-        for e in layer.store_paths:
+        for e in layer.store_paths + layer.stripped:
             for r in e.references:
                 if r not in needed and r not in taken:
                     return _error("%s (in layer %s) refers to %s, which is in no layer; put %s into contents, or its closure into layers" % (

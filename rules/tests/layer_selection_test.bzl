@@ -14,7 +14,7 @@ def _path(name, size = 1, references = [], nar_hash = None, label = None):
     )
 
 def _layer(label, paths):
-    return struct(label = label, store_paths = paths)
+    return struct(label = label, store_paths = tuple(paths), stripped = ())
 
 def _names(layer):
     return [e.path for e in layer.store_paths] if hasattr(layer, "store_paths") else [e.path for e in layer]
@@ -124,6 +124,11 @@ def _explicit_impl(ctx):
     # More than the closure is fine, as long as references are met.
     _check(env, [["f"], ("a",)], [_A], explicit = [_layer("//:f", [_path("f", references = ["a", "f"])])])
     _check(env, [["f"], ["a"]], [], explicit = [_layer("//:f", [_path("f", references = ["a", "f"])]), second])
+
+    # What a customisation layer is made of isn't in the image by that; what it refers to must be.
+    custom = struct(label = "//:custom", store_paths = (), stripped = (_path("a", references = ["b"]),))
+    _check(env, [[], ("a",), ("b",)], [_A, _B], explicit = [custom])
+    _check_error(env, ["a (in layer //:custom) refers to b, which is in no layer"], [_A], explicit = [custom])
     return unittest.end(env)
 
 _explicit_test = unittest.make(_explicit_impl)

@@ -17,6 +17,9 @@ def _local_impl(ctx):
     asserts.equals(env, "local_layer.tar.gz", layer.blob.basename)
     asserts.equals(env, [layer.blob], target[DefaultInfo].files.to_list())
     asserts.equals(env, [layer.digest_file], target[OutputGroupInfo].digest_file.to_list())
+    asserts.equals(env, [], target[OutputGroupInfo].mtree.to_list())
+    asserts.equals(env, None, layer.mtree)
+    asserts.equals(env, (), layer.stripped)
 
     action = only_action(env, "StrataLayer")
     asserts.equals(env, [layer.blob, layer.digest_file], action.outputs.to_list())
@@ -80,6 +83,36 @@ def _fetching_impl(ctx):
 
 _fetching_test = analysistest.make(_fetching_impl)
 
+def _customised_impl(ctx):
+    env = analysistest.begin(ctx)
+    target = analysistest.target_under_test(env)
+    layer = target[LayerInfo]
+    asserts.equals(env, (), layer.store_paths, "it holds no store path in its place")
+    asserts.equals(env, [TOP], [e.path for e in layer.stripped])
+    asserts.equals(env, [layer.mtree], target[OutputGroupInfo].mtree.to_list())
+    action = only_action(env, "StrataLayer")
+    asserts.equals(env, [layer.blob, layer.digest_file, layer.mtree], action.outputs.to_list())
+    asserts.equals(env, [
+        "--output=" + layer.blob.path,
+        "--digest-file=" + layer.digest_file.path,
+        "--mtree=" + layer.mtree.path,
+        "--compression=zstd",
+        "--level=7",
+        "--allow-whiteout-names",
+        "--owner=1000:100",
+        "--owner-names=me:users",
+        "--mtime=0",
+        "--strip-prefix=.",
+        "--exclude=share/doc",
+        "--exclude=**/*.a",
+        "--mode=0755:**",
+        "--mode=1777:tmp",
+        "--store-path=" + TOP,
+    ], action_arguments(action)[:15])
+    return analysistest.end(env)
+
+_customised_test = analysistest.make(_customised_impl)
+
 def _compression_flag_impl(ctx):
     env = analysistest.begin(ctx)
     layer = analysistest.target_under_test(env)[LayerInfo]
@@ -133,6 +166,7 @@ def store_layer_test_suite(name):
     for what, test, target in [
         ("local", _local_test, ":local_layer"),
         ("fetching", _fetching_test, ":fetching_layer"),
+        ("customised", _customised_test, ":customised_layer"),
         ("compression_flag", _compression_flag_test, ":local_layer"),
     ]:
         tests.append("%s_%s" % (name, what))
@@ -154,6 +188,9 @@ def store_layer_test_suite(name):
     for what, change, want in [
         ("twice", {"paths": [":top", ":top_again"]}, ["paths: %s is there twice" % TOP, "//rules/tests:top"]),
         ("paths", {"paths": [":linux_arm64"]}, "StorePathInfo"),
+        ("strip_prefix", {"paths": [":top", ":middle"], "strip_prefix": "."}, "strip_prefix: want one store path in paths, found 2"),
+        ("owner_names", {"owner_names": "me:us", "paths": [":top"]}, "owner_names: want owner too"),
+        ("option", {"exclude": ["a\n--output=b"], "paths": [":top"]}, "a line break can't be part of an option"),
     ]:
         tests.append(failure_test(
             name = "%s_bad_%s" % (name, what),

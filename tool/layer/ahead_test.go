@@ -54,7 +54,7 @@ func tempFile(t *testing.T, made *atomic.Int32) func() (*os.File, error) {
 // more files are open than there are decoders.
 func TestAhead_SameBytes(t *testing.T) {
 	checkGoroutines(t)
-	for _, c := range []struct{ count, size int }{{1, 3 << 20}, {400, 2000}, {9, 4 << 20}, {40, 300_000}} {
+	for _, c := range []struct{ count, size int }{{1, 3 << 20}, {400, 2000}, {7, 1 << 20}, {30, 100_000}} {
 		nars := manyNARs(t, c.count, c.size)
 		want := sha256.Sum256(referenceTar(t, nars))
 		for _, workers := range []int{1, 2, 8, 64} {
@@ -100,7 +100,7 @@ func (f closeFunc) Close() error { f(); return nil }
 // What is decoded far ahead goes through a temporary file, round and round in it, and comes out as it was.
 func TestAhead_Spill(t *testing.T) {
 	asSlow(t)
-	nars := manyNARs(t, 3, 20<<20)
+	nars := manyNARs(t, 3, 8<<20)
 	nars[0] = fromBytes(oddBase, makeNAR(t, file("", "the first one"))) // its Open waits below
 	nars[0].File.StorePath = "/nix/store/00000000000000000000000000000000-n"
 	var total int64
@@ -164,8 +164,8 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 // Of several broken NARs the first in order is the one told, also when a later one breaks first.
 func TestAhead_FirstError(t *testing.T) {
 	checkGoroutines(t)
-	for range 20 {
-		nars := manyNARs(t, 12, 200_000)
+	for range 10 {
+		nars := manyNARs(t, 12, 100_000)
 		for _, i := range []int{3, 4, 5, 11} {
 			nars[i].File.NarHash = store.Hash{1}
 		}

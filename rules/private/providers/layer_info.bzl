@@ -9,7 +9,9 @@ LayerInfo = provider(
         "blob": "File. The layer as registries hold it: a tar, compressed as `compression` says; never None. Its SHA-256 is the layer's OCI digest.",
         "digest_file": "File. JSON, written by the same action: `descriptor` (OCI: mediaType, digest, size), `diffID`, `uncompressedSize`, `compression`, `storePaths` and more (tool/digestfile has it field by field); never None.",
         "compression": "string. `gzip`, `zstd` or `none`; never None.",
-        "store_paths": "tuple of structs. The store paths whose NARs the layer holds, sorted by path, each an `entry` as StorePathInfo has it. `image` checks by it that every path is in exactly one layer.",
+        "mtree": "File. A listing of the layer as mtree(5) has it, for reviews and tests; None unless the layer asks for it.",
+        "store_paths": "tuple of structs. The store paths whose NARs the layer holds, sorted by path, each an `entry` as StorePathInfo has it. `image` checks by it that every path is in exactly one layer. Empty for a layer that strips a prefix.",
+        "stripped": "tuple of structs. Of a layer that strips a prefix: the one store path whose files it holds elsewhere, an `entry` as above; else empty. `image` checks by it that what the files refer to is in the image.",
         "label": "Label. The target that declares the layer; for messages.",
     },
 )

@@ -68,6 +68,33 @@ func TestMain_Signals(t *testing.T) {
 	}
 }
 
+// A pipe whose writer goes away in the middle is a NAR that is too short.
+func TestRun_ClosedPipe(t *testing.T) {
+	info := readInfo(t, webDir+"/variants/none", "asn0wpn021jshb0g4kh09vy554qv14a2")
+	whole, err := os.ReadFile(filepath.Join(webDir, "variants/none", info.URL))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, outDir := t.TempDir(), t.TempDir()
+	pipe := filepath.Join(dir, "nar")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skipf("no named pipes: %v", err)
+	}
+	go func() {
+		if w, err := os.OpenFile(pipe, os.O_WRONLY, 0); err == nil {
+			w.Write(whole[:len(whole)/2])
+			w.Close()
+		}
+	}()
+	code, stderr := runIn(t, outDir, group(info, "--nar="+pipe)...)
+	want := fmt.Sprintf("layer: error: %s: FileSize mismatch: want %d, got %d", info.StorePath, len(whole), len(whole)/2)
+	other := fmt.Sprintf("layer: error: %s: NarSize mismatch: want %d, got %d", info.StorePath, len(whole), len(whole)/2)
+	if code != exitFailure || !strings.HasPrefix(stderr, want) && !strings.HasPrefix(stderr, other) {
+		t.Errorf("exit code %d, want %s…: %s", code, want, stderr)
+	}
+	checkNames(t, outDir)
+}
+
 // Outputs get the permissions that the umask leaves.
 func TestMain_Umask(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o027))
