@@ -19,12 +19,12 @@ const (
 	//
 	// Measured on 383 MB of programs and libraries (42 NARs; CPU of the whole program, two workers):
 	//
-	//	level 6, 256 KiB, 16 KiB known (as pgzip does it)   139,527,766 bytes   4.2 s   21 MB
-	//	         512 KiB, 16 KiB                            139,419,549         4.2     28
-	//	         512 KiB, 32 KiB                            139,355,598         4.2     27
-	//	         1 MiB,   32 KiB                            139,349,444         4.3     34
-	//	level 5, 512 KiB, 32 KiB                            141,000,731         3.9     27
-	//	umoci 0.4.7 (the same encoder at level 5)           141,162,042         5.1     19
+	//	level 6, 256 KiB, 16 KiB known (as pgzip does it)   139,527,766 bytes   4.2 s
+	//	         512 KiB, 16 KiB                            139,419,549         4.2
+	//	         512 KiB, 32 KiB                            139,355,598         4.2
+	//	         1 MiB,   32 KiB                            139,349,444         4.3
+	//	level 5, 512 KiB, 32 KiB                            141,000,731         3.9
+	//	umoci 0.4.7 (the same encoder at level 5)           141,162,042         5.1
 	//
 	// Smaller blocks would let small layers use more cores, larger ones cost memory and
 	// gain nothing. Level 6 is 1.2 % smaller than level 5 for 6 % more time, once for
@@ -32,9 +32,9 @@ const (
 	gzipBlockSize = 512 << 10
 	gzipDictSize  = 32 << 10
 
-	// gzipMaxWorkers bounds the memory on big machines. At some 100 MB/s each
-	// they take in what one goroutine can unpack and hash.
-	gzipMaxWorkers = 16
+	// gzipMaxWorkers bounds the memory on big machines (the whole program took 48 MB with
+	// as many, 21 MB with two). At some 100 MB/s each they take in what one goroutine can unpack and hash.
+	gzipMaxWorkers = 12
 )
 
 // gzipEncoder writes one gzip member (RFC 1952), deflated in blocks by as many
@@ -143,7 +143,11 @@ func (e *gzipEncoder) block(after *gzipBlock) *gzipBlock {
 			break
 		}
 		e.made++
-		b = &gzipBlock{in: make([]byte, gzipDictSize+gzipBlockSize), done: make(chan struct{}, 1)}
+		b = &gzipBlock{
+			in:   make([]byte, gzipDictSize+gzipBlockSize),
+			out:  make([]byte, 0, gzipBlockSize+gzipBlockSize/64), // what can't be compressed is stored
+			done: make(chan struct{}, 1),
+		}
 		if e.made <= e.workers {
 			e.wg.Go(e.deflate)
 		}

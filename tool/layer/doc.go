@@ -2,16 +2,17 @@
 // their NARs come in, a compressed tar goes out, with all that an image has to
 // know of it.
 //
-//	NAR file → decompressed, checked → parsed → tar ┬→ SHA-256: diff ID
-//	                                                └→ compressed → SHA-256: digest → blob
+//	NAR file → decompressed, checked ┐
+//	NAR file → decompressed, checked ┼→ parsed → tar ┬→ SHA-256: diff ID
+//	…          (a few side by side)  ┘               └→ compressed → SHA-256: digest → blob
 //
 // [Write] is the entry point. The branches of the picture run beside each other,
-// joined by a ring of a few reused buffers; memory doesn't grow with a file, a
-// store path or a layer, and nothing is allocated per entry.
+// joined by queues of a few reused buffers ([Options.Workers] says how many cores there are); memory
+// doesn't grow with a file, a store path or a layer, and nothing is allocated per entry.
 //
 // # The tar
 //
-// Names are relative ("nix/store/…": image scanners miss files behind a leading
+// Unless [Options] say otherwise: names are relative ("nix/store/…": image scanners miss files behind a leading
 // slash). First come the store directory and its parents, each ending in a
 // slash (mode 0755), then the store paths in byte order, each in the order of its NAR
 // (parents first, names of a directory in byte order; a stream needs no sorting).
@@ -27,7 +28,7 @@
 // # What the bytes depend on
 //
 // The same NARs and options give the same bytes, whatever the order of the NARs,
-// how a cache compressed them, the number of cores, the clock, the umask or the
+// how a cache compressed them, the number of cores or workers, the clock, the umask or the
 // locale. Who changes the tar, an encoder, its level or its block size raises
 // digestfile.FormatVersion.
 package layer

@@ -1,5 +1,3 @@
-//go:build unix
-
 package main
 
 import (
@@ -10,7 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -121,15 +119,21 @@ func measure(t *testing.T, what, compression string, nars []generated) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe, "@"+params)
-	cmd.Env = append(os.Environ(), "STRATA_TEST_MAIN=1")
+	peak := filepath.Join(dir, "peak")
+	cmd.Env = append(os.Environ(), "STRATA_TEST_PEAK="+peak)
 	start := time.Now()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", what, err, out)
 	}
 	wall := time.Since(start)
-	rss := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
-	if runtime.GOOS == "darwin" { // bytes there, kilobytes elsewhere
-		rss >>= 10
+	status, err := os.ReadFile(peak)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(status), "VmHWM:")
+	var rss int64
+	if _, err := fmt.Sscan(after, &rss); err != nil {
+		t.Fatalf("no peak of memory in %s: %v", status, err)
 	}
 	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	t.Logf("%-9s %-5s %9d %8.2f %8.2f %9d", what, compression, total>>20, cpu.Seconds(), wall.Seconds(), rss)
