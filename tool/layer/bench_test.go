@@ -91,7 +91,7 @@ func BenchmarkWrite_Small(b *testing.B) {
 
 // Nothing is allocated per entry: ten thousand of them cost what ten do.
 func TestWrite_Allocations(t *testing.T) {
-	count := func(entries int) float64 {
+	count := func(entries int, o Options) float64 {
 		nodes := []node{dir("")}
 		for i := range entries {
 			name := fmt.Sprintf("%05d", i)
@@ -106,13 +106,25 @@ func TestWrite_Allocations(t *testing.T) {
 		}
 		n := fromBytes(oddBase, makeNAR(t, nodes...))
 		return testing.AllocsPerRun(3, func() {
-			if _, err := Write(context.Background(), io.Discard, []NAR{n}, Options{Compression: None}); err != nil {
+			if _, err := Write(context.Background(), io.Discard, []NAR{n}, o); err != nil {
 				t.Fatal(err)
 			}
 		})
 	}
-	few, many := count(10), count(10_000)
-	if many > few+50 { // chunks of the ring, and growing buffers
-		t.Errorf("%.0f allocations for 10 entries, %.0f for 10,000", few, many)
+	for _, o := range []Options{
+		{Compression: None},
+		{
+			Compression: None,
+			Mtree:       io.Discard,
+			Owner:       &Owner{UID: 1 << 30, UserName: "somebody"},
+			Exclude:     []Pattern{pattern(t, "**/*.a")},
+			Modes:       []ModeRule{{pattern(t, "*0"), 0o600}},
+			StripPrefix: ".",
+		},
+	} {
+		few, many := count(10, o), count(10_000, o)
+		if many > few+50 { // chunks of the ring, and growing buffers
+			t.Errorf("%+v: %.0f allocations for 10 entries, %.0f for 10,000", o, few, many)
+		}
 	}
 }
