@@ -50,6 +50,18 @@ func TestWorkspaceMode_SameImages(t *testing.T) {
 	}
 }
 
+// The WORKSPACE of the checkout declares all that its own example needs.
+func TestWorkspaceMode_Checkout(t *testing.T) {
+	w := newWorkspaceModeWorkspace(t)
+	w.dir = sourceDir(t)
+	out := w.run("query", "--config=workspace", "deps(//examples/web:image, 3) intersect @store//...")
+	for _, want := range []string{"@store//:web\n", "@store//layer:"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q among what //examples/web:image is made of:\n%s", want, out)
+		}
+	}
+}
+
 // workspaceMode is a copy of e2e/workspace with an output base of its own.
 type workspaceMode struct{ *workspace }
 

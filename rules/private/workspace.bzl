@@ -43,6 +43,13 @@ def strata_repositories():
 def _rules_go_impl(rctx):
     rctx.file("BUILD.bazel", "", executable = False)
     rctx.file("go/BUILD.bazel", "", executable = False)
+    rctx.file("go/config/BUILD.bazel", """\
+alias(
+    name = "pure",
+    actual = "@io_bazel_rules_go//go/config:pure",
+    visibility = ["//visibility:public"],
+)
+""", executable = False)
     rctx.file("go/def.bzl", """\
 load("@io_bazel_rules_go//go:def.bzl", _go_binary = "go_binary", _go_library = "go_library", _go_test = "go_test")
 
