@@ -126,7 +126,7 @@ func run(ctx context.Context, args []string) error {
 			break // What was measured before is reported all the same.
 		}
 	}
-	b.report.describe(contents, others.share())
+	b.report.describe(contents, b.rounds, others.share())
 	fmt.Print(b.report.markdown())
 	if *update {
 		err = errors.Join(err, b.report.update("docs/performance.md"))

@@ -67,14 +67,14 @@ func replaceSection(text string, s section) (string, error) {
 }
 
 // describe says what was measured, on what machine, and how much of it other processes took.
-func (r *report) describe(contents string, others float64) {
+func (r *report) describe(contents string, rounds int, others float64) {
 	model := "CPU of unknown model"
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		if m := regexp.MustCompile(`(?m)^model name\s*:\s*(.*)$`).FindSubmatch(text); m != nil {
 			model = string(m[1])
 		}
 	}
-	text := fmt.Sprintf("Corpus: %s.  \nMachine: %d cores, %s, %s/%s, %s.", contents, runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH, runtime.Version())
+	text := fmt.Sprintf("Corpus: %s.  \nMachine: %d cores, %s, %s/%s, %s. Rounds: %d.", contents, runtime.NumCPU(), model, runtime.GOOS, runtime.GOARCH, runtime.Version(), rounds)
 	if others > 0.02 {
 		text += fmt.Sprintf("  \nMeanwhile other processes took %.0f %% of the machine's CPU time: wall times, and ratios of them, are that much worse than on a quiet one.", others*100)
 	}

@@ -52,8 +52,10 @@ func TestWorkspaceMode_SameImages(t *testing.T) {
 
 // The WORKSPACE of the checkout declares all that its own example needs.
 func TestWorkspaceMode_Checkout(t *testing.T) {
-	w := newWorkspaceModeWorkspace(t)
-	w.dir = sourceDir(t)
+	w := workspaceMode{&workspace{t: t, dir: sourceDir(t)}}
+	w.newOutputBase()
+	t.Cleanup(w.shutdown)
+	w.needWorkspaceMode()
 	out := w.run("query", "--config=workspace", "deps(//examples/web:image, 3) intersect @store//...")
 	for _, want := range []string{"@store//:web\n", "@store//layer:"} {
 		if !strings.Contains(out, want) {
@@ -73,7 +75,7 @@ func newWorkspaceModeWorkspace(t *testing.T) workspaceMode {
 		t.Fatal(err)
 	}
 	w := workspaceMode{&workspace{t: t, dir: dir}}
-	for _, name := range []string{"WORKSPACE", ".bazelrc", "BUILD.bazel", "strata.lock.json"} {
+	for _, name := range []string{"WORKSPACE", ".bazelrc", ".bazelversion", "BUILD.bazel", "strata.lock.json"} {
 		text := readFile(t, filepath.Join(src, "e2e/workspace", name))
 		// The copy lies elsewhere: what was relative to the checkout becomes absolute.
 		text = strings.ReplaceAll(text, `"file:../../`, `"file://`+src+"/")
@@ -81,14 +83,18 @@ func newWorkspaceModeWorkspace(t *testing.T) workspaceMode {
 	}
 	w.newOutputBase()
 	t.Cleanup(w.shutdown)
+	w.needWorkspaceMode()
+	return w
+}
 
-	// Bazel 9 knows modules only.
+// needWorkspaceMode skips the test where Bazel knows modules only: from 9 on.
+func (w workspaceMode) needWorkspaceMode() {
+	w.t.Helper()
 	if m := regexp.MustCompile(`(?m)^release (\d+)\.`).FindStringSubmatch(w.run("info", "release")); m != nil {
 		if major, _ := strconv.Atoi(m[1]); major > 8 {
-			t.Skipf("Bazel %s reads no WORKSPACE", m[1])
+			w.t.Skipf("Bazel %s reads no WORKSPACE", m[1])
 		}
 	}
-	return w
 }
 
 // run runs Bazel, which must succeed, and returns what it printed. Unlike
@@ -96,10 +102,13 @@ func newWorkspaceModeWorkspace(t *testing.T) workspaceMode {
 // tools are built from source, Go's standard library included.
 func (w workspaceMode) run(command string, args ...string) string {
 	w.t.Helper()
-	flags := []string{"--experimental_convenience_symlinks=ignore", "--color=no", "--curses=no", "--show_progress_rate_limit=60"}
-	// A sandbox has a /tmp of its own: a checkout in /tmp must be named, for its sources to be there.
-	if src := sourceDir(w.t); strings.HasPrefix(src, "/tmp/") && command == "build" {
-		flags = append(flags, "--sandbox_add_mount_pair="+src)
+	flags := []string{"--color=no", "--curses=no", "--show_progress_rate_limit=60"}
+	if command == "build" {
+		flags = append(flags, "--experimental_convenience_symlinks=ignore")
+		// A sandbox has a /tmp of its own: a checkout in /tmp must be named, for its sources to be there.
+		if src := sourceDir(w.t); strings.HasPrefix(src, "/tmp/") {
+			flags = append(flags, "--sandbox_add_mount_pair="+src)
+		}
 	}
 	out, err := w.command(command, append(flags, args...)...).CombinedOutput()
 	if err != nil {

@@ -69,14 +69,23 @@ def _layers(ctx):
     return layers
 
 def _system(ctx):
-    if ctx.attr.system:
-        return ctx.attr.system
     systems = {d[StorePathInfo].system: d.label for d in ctx.attr.contents if d[StorePathInfo].system}
+    if ctx.attr.system:
+        for system, label in systems.items():
+            if system != ctx.attr.system:
+                fail("system: %s, but %s in contents is for %s" % (ctx.attr.system, label, system))
+        return ctx.attr.system
     if len(systems) > 1:
         fail("contents: %s; an image is for one system" % ", ".join(["%s is for %s" % (label, system) for system, label in systems.items()]))
     if not systems:
         fail("system: nothing in contents says which system it is for; set it, as \"x86_64-linux\"")
     return systems.keys()[0]
+
+def _env(ctx):
+    for name in ctx.attr.env:
+        if not name or "=" in name:
+            fail("env: %r: a variable's name is not empty and has no \"=\"" % name)
+    return ["%s=%s" % (name, value) for name, value in ctx.attr.env.items()]
 
 def _manifest(ctx, layers):
     "Declares the action that reads digest files and settings, and nothing else."
@@ -86,7 +95,7 @@ def _manifest(ctx, layers):
         for name, value in {
             "cmd": ctx.attr.cmd,
             "entrypoint": ctx.attr.entrypoint,
-            "env": ["%s=%s" % (name, value) for name, value in ctx.attr.env.items()],
+            "env": _env(ctx),
             "exposedPorts": ctx.attr.ports,
             "labels": ctx.attr.labels,
             "stopSignal": ctx.attr.stop_signal,

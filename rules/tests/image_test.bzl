@@ -168,6 +168,8 @@ def image_test_suite(name):
         ("empty", {"system": "x86_64-linux"}, "contents: the image is empty"),
         ("no_system", {"contents": [":middle"]}, "system: nothing in contents says"),
         ("systems", {"contents": [":top", ":arm_root"]}, ["contents: ", "is for x86_64-linux", "is for aarch64-linux"]),
+        ("other_system", {"contents": [":top"], "system": "aarch64-linux"}, ["system: aarch64-linux, but ", "is for x86_64-linux"]),
+        ("env_name", {"contents": [":top"], "env": {"A=B": "x"}}, "env: \"A=B\": a variable's name"),
         ("max_layers_negative", {"contents": [":top"], "max_layers": -1}, "max_layers: -1: want 1 to 125"),
         ("max_layers_126", {"contents": [":top"], "max_layers": 126}, "max_layers: 126: want 1 to 125"),
         ("path_in_two_layers", {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/rules-strata/rules_strata/tool/image"
 	"github.com/rules-strata/rules_strata/tool/image/imagetest"
 	"github.com/rules-strata/rules_strata/tool/validate"
 )
@@ -68,4 +69,17 @@ func oracle(ts *testscript.TestScript, neg bool, args []string) {
 	for _, img := range r.Images {
 		ts.Logf("%s %v %v, %d layers", img.Digest, img.Names, img.Refs, len(img.Layers))
 	}
+}
+
+// imageFiles writes config and manifest of an image of the layers into dir.
+func imageFiles(t *testing.T, dir string, layers []imagetest.Layer) (config, manifest string, blobs []image.Blob) {
+	t.Helper()
+	img, blobs := imagetest.Build(t, image.Settings{System: "x86_64-linux"}, layers)
+	config, manifest = filepath.Join(dir, "config"), filepath.Join(dir, "manifest")
+	for path, b := range map[string][]byte{config: img.Config, manifest: img.Manifest} {
+		if err := os.WriteFile(path, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return config, manifest, blobs
 }

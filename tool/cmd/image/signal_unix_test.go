@@ -11,7 +11,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/rules-strata/rules_strata/tool/image"
 	"github.com/rules-strata/rules_strata/tool/image/imagetest"
 )
 
@@ -19,14 +18,9 @@ import (
 // 1, and no file, half or whole, is there.
 func TestArchive_Interrupted(t *testing.T) {
 	layers := imagetest.Mini(t, testdata, "none")[2:]
-	img, blobs := imagetest.Build(t, image.Settings{System: "x86_64-linux"}, layers)
 	dir := t.TempDir()
-	config, manifest, pipe := filepath.Join(dir, "config"), filepath.Join(dir, "manifest"), filepath.Join(dir, "pipe")
-	for path, b := range map[string][]byte{config: img.Config, manifest: img.Manifest} {
-		if err := os.WriteFile(path, b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	config, manifest, blobs := imageFiles(t, dir, layers)
+	pipe := filepath.Join(dir, "pipe")
 	if err := syscall.Mkfifo(pipe, 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -58,9 +55,6 @@ code is 1 (2: wrong arguments), and neither output is written.
 
 func names(list []string) string { return strings.Join(list, ", ") }
 
-// maxArgsSize bounds an argument file: a layer of 20,000 store paths needs some 10 MB.
-const maxArgsSize = 64 << 20
-
 // usageError is a fault in the arguments.
 type usageError struct{ error }
 
@@ -81,35 +75,6 @@ type narArgs struct {
 	file narfile.File
 	path string   // --nar, or
 	urls []string // --url
-}
-
-// expand puts the lines of each "@file" in its place.
-func expand(args []string) ([]string, error) {
-	var out []string
-	for _, a := range args {
-		name, ok := strings.CutPrefix(a, "@")
-		if !ok {
-			out = append(out, a)
-			continue
-		}
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, fmt.Errorf("argument file: %w", err)
-		}
-		text, err := io.ReadAll(io.LimitReader(f, maxArgsSize+1))
-		f.Close()
-		if err != nil {
-			return nil, fmt.Errorf("argument file: %w", err)
-		}
-		if len(text) > maxArgsSize {
-			return nil, fmt.Errorf("argument file %s: over %d bytes", name, maxArgsSize)
-		}
-		text = bytes.TrimSuffix(text, []byte("\n"))
-		if len(text) > 0 {
-			out = append(out, strings.Split(string(text), "\n")...)
-		}
-	}
-	return out, nil
 }
 
 // flagSet is the state of parse: which flags were seen, and where.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rules-strata/rules_strata/tool/atomicfile"
 	"github.com/rules-strata/rules_strata/tool/layer"
+	"github.com/rules-strata/rules_strata/tool/paramfile"
 )
 
 // Exit codes.
@@ -32,7 +33,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 func build(ctx context.Context, args []string, stdout io.Writer) error {
-	args, err := expand(args)
+	args, err := paramfile.Expand(args)
 	if err != nil {
 		return err
 	}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -513,49 +512,4 @@ func (c *cutWriter) Write(p []byte) (int, error) {
 	}
 	c.left -= int64(len(p))
 	return c.ResponseWriter.Write(p)
-}
-
-// The program stays small: a change to any package that it links runs every
-// layer action in every workspace again.
-func TestDependencies(t *testing.T) {
-	allowed := []string{
-		"github.com/andybalholm/brotli",
-		"github.com/klauspost/compress/",
-		"github.com/opencontainers/go-digest",
-		"github.com/opencontainers/image-spec/specs-go",
-		"github.com/pierrec/lz4/v4",
-		"github.com/rules-strata/rules_strata/tool/atomicfile",
-		"github.com/rules-strata/rules_strata/tool/cmd/layer",
-		"github.com/rules-strata/rules_strata/tool/digestfile",
-		"github.com/rules-strata/rules_strata/tool/fetch",
-		"github.com/rules-strata/rules_strata/tool/layer",
-		"github.com/rules-strata/rules_strata/tool/lzip",
-		"github.com/rules-strata/rules_strata/tool/nar",
-		"github.com/rules-strata/rules_strata/tool/narfile",
-		"github.com/rules-strata/rules_strata/tool/store",
-		"github.com/rules-strata/rules_strata/tool/strictjson",
-		"github.com/therootcompany/xz",
-	}
-	if _, err := os.Stat("../../../go.mod"); err != nil {
-		t.Skip("no go.mod here (Bazel's own visibility and deps keep the list there)")
-	}
-	goTool, err := exec.LookPath("go")
-	if err != nil {
-		t.Skip("the go command is not installed")
-	}
-	out, err := exec.Command(goTool, "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", ".").Output()
-	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
-	deps := strings.Fields(string(out))
-	if len(deps) < 10 {
-		t.Fatalf("go list names only %q", deps)
-	}
-	for _, d := range deps {
-		if !slices.ContainsFunc(allowed, func(a string) bool {
-			return d == strings.TrimSuffix(a, "/") || strings.HasPrefix(d, strings.TrimSuffix(a, "/")+"/") && !strings.Contains(a, "rules_strata")
-		}) {
-			t.Errorf("the layer program links %s", d)
-		}
-	}
 }

@@ -26,7 +26,7 @@ func TestMain_Signals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		dir, outDir := t.TempDir(), t.TempDir()
 		pipe := filepath.Join(dir, "nar")
 		if err := syscall.Mkfifo(pipe, 0o600); err != nil {
@@ -66,6 +66,46 @@ func TestMain_Signals(t *testing.T) {
 		checkNames(t, outDir)
 		w.Close()
 	}
+}
+
+// A pipe that nobody opens for writing is left at the first signal, too.
+func TestMain_SignalWhileOpening(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	info := readInfo(t, webDir+"/variants/none", "asn0wpn021jshb0g4kh09vy554qv14a2")
+	dir, outDir := t.TempDir(), t.TempDir()
+	pipe := filepath.Join(dir, "nar")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Skipf("no named pipes: %v", err)
+	}
+	cmd := exec.Command(exe, append(outputs(outDir), group(info, "--nar="+pipe)...)...)
+	cmd.Env = append(os.Environ(), "STRATA_TEST_MAIN=1")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 200 { // The outputs' temporary files are there once it runs.
+		if entries, _ := os.ReadDir(outDir); len(entries) > 0 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		cmd.Process.Kill()
+		t.Fatal("it keeps waiting for the pipe")
+	}
+	if code := cmd.ProcessState.ExitCode(); code != exitFailure {
+		t.Errorf("exit code %d, want %d", code, exitFailure)
+	}
+	checkNames(t, outDir)
 }
 
 // A pipe whose writer goes away in the middle is a NAR that is too short.

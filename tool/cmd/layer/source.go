@@ -30,15 +30,28 @@ func (n *narArgs) source(open openURL) func(context.Context) (io.ReadCloser, err
 	}
 }
 
-// openFile opens a file whose reads fail once ctx ends, even one that waits
-// for the writer of a pipe.
+// openFile opens a file. Once ctx ends, its reads fail, and so does opening a
+// pipe that nobody writes to, which waits.
 func openFile(ctx context.Context, path string) (io.ReadCloser, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+	type opened struct {
+		f   *os.File
+		err error
 	}
-	stop := context.AfterFunc(ctx, func() { f.Close() })
-	return &cancellableFile{f, stop}, nil
+	done := make(chan opened, 1)
+	go func() {
+		f, err := os.Open(path)
+		done <- opened{f, err}
+	}()
+	select {
+	case o := <-done:
+		if o.err != nil {
+			return nil, o.err
+		}
+		stop := context.AfterFunc(ctx, func() { o.f.Close() })
+		return &cancellableFile{o.f, stop}, nil
+	case <-ctx.Done(): // The goroutine that waits ends with the program.
+		return nil, context.Cause(ctx)
+	}
 }
 
 type cancellableFile struct {
