@@ -491,6 +491,9 @@ func allocated(f func()) uint64 {
 // A Reader that is used again takes hardly any memory more, and never a goroutine.
 func TestReader_ReusesDecoders(t *testing.T) {
 	for _, dir := range []string{"variants/xz", "variants/zstd", "variants/gzip", "variants/none", "bad/61-zstd-long-window", "variants/br", "variants/lzip", "variants/lz4"} {
+		if raceDetector && dir == "variants/lz4" { // the one decoder whose buffers come from a pool
+			continue
+		}
 		var r narfile.Reader
 		all := load(t, dir)
 		goroutines := runtime.NumGoroutine()

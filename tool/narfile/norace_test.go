@@ -1,0 +1,5 @@
+//go:build !race
+
+package narfile_test
+
+const raceDetector = false
