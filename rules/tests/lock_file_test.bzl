@@ -29,7 +29,7 @@ def lock_of_two_paths():
                 "nar_hash": _hash("2"),
                 "nar_size": 5000000000,
                 "references": [],
-                "signed_by": "example-1",
+                "signature": "example-1:" + "A" * 86 + "==",
             },
             "/nix/store/" + B: {
                 "url": "file:cache/nar/b.nar",
@@ -42,6 +42,7 @@ def lock_of_two_paths():
                 "signed_by": "example-1",
             },
         },
+        "sources": {"app": {"x86_64-linux": "nixos-25.05 app"}},
         "plan": {
             "strategy": "largest-first",
             "max_layers": 64,

@@ -38,7 +38,7 @@ func TestMake_ContentAddressed(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 			continue
 		}
-		if p := l.Paths[path]; p.ContentAddressed != ca || p.SignedBy != "" || p.AllowedUnsignedBy != "" {
+		if p := l.Paths[path]; p.ContentAddressed != ca || p.Signature != "" || p.AllowedUnsignedBy != "" {
 			t.Errorf("%s: %+v", path, p)
 		}
 		again, err := Parse(mustMarshal(t, l))
@@ -67,7 +67,7 @@ func TestMake_ContentAddressed(t *testing.T) {
 	// A signature comes before the content, the content before leave to be unsigned.
 	const path = "/nix/store/6wrvzdad0i13x19kfypnq8ka11iifphd-ca-text.txt"
 	l, err := makeLock(t, projectOf(path, keys, project.Cache{URL: "file:variants/xz"}), webData)
-	if err != nil || l.Paths[path].SignedBy != "strata-web-1" || l.Paths[path].ContentAddressed != "" {
+	if err != nil || !strings.HasPrefix(l.Paths[path].Signature, "strata-web-1:") || l.Paths[path].ContentAddressed != "" {
 		t.Errorf("signed: %+v, %v", l, err)
 	}
 	l, err = makeLock(t, projectOf(path, nil, project.Cache{URL: "file:variants/unsigned", AllowUnsigned: true}), webData)

@@ -50,7 +50,7 @@ func TestMake_Guix(t *testing.T) {
 				t.Errorf("%s: %+v, %v", path, p, err)
 			}
 		}
-		if !slices.Equal(got, want) || l.StoreDir() != "/gnu/store" {
+		if !slices.Equal(got, want) || store.Path(got[0]).Dir() != "/gnu/store" {
 			t.Errorf("%s: paths %v, want %v", dir, got, want)
 		}
 		if _, err := Parse(mustMarshal(t, l)); err != nil {

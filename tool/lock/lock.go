@@ -25,6 +25,13 @@ const MaxSize = 256 << 20
 type Lock struct {
 	// Roots are the roots' store paths by name and system.
 	Roots map[string]map[string]store.Path
+	// Sources say, by root and system, where a root's store path was looked up that the
+	// project file doesn't name: in a channel, in a file. Nil if there are none.
+	Sources map[string]map[string]string
+	// Mirrors are, by the URL of a cache, the URLs of caches that have its files under the
+	// same relative URLs: to be tried first, in this order. None ends with a
+	// slash; relative file: URLs are as in [Path]. Nil if there are none.
+	Mirrors map[string][]string
 	// Paths are the roots' closures, no more and no less. All are in one store directory.
 	Paths map[store.Path]*Path
 	// Plan says how each root's closure is layered.
@@ -46,22 +53,18 @@ type Path struct {
 	NarSize int64
 	// References are the store paths that this one refers to, sorted, itself among them if it does.
 	References []store.Path
-	// SignedBy is the name of the key that vouches for NarHash, NarSize and
-	// References; "" if none does, and then one of the next two isn't.
+
+	// Of the next four one is set: who or what vouches for NarHash, NarSize and References.
+
+	// Signature is a signature by a key of Nix, as [narinfo.Signature] is written. Who has
+	// the public key can check it by what the lock says of the path.
+	Signature string
+	// SignedBy is the name of a key of Guix, whose signature is of the narinfo's text.
 	SignedBy string
-	// ContentAddressed is the content address that vouches for them instead, as
-	// [store.ContentAddress] is written.
+	// ContentAddressed is the content address, as [store.ContentAddress] is written.
 	ContentAddressed string
 	// AllowedUnsignedBy is the URL of the cache that needed no signature.
 	AllowedUnsignedBy string
-}
-
-// StoreDir is the store directory of all paths.
-func (l *Lock) StoreDir() string {
-	for p := range l.Paths {
-		return p.Dir()
-	}
-	return ""
 }
 
 // Closure returns path and all that it refers to, directly or not, sorted. Path
@@ -95,6 +98,8 @@ type (
 	lockJSON struct {
 		Version int                              `json:"version"`
 		Roots   map[string]map[string]store.Path `json:"roots"`
+		Sources map[string]map[string]string     `json:"sources,omitempty"`
+		Mirrors map[string][]string              `json:"mirrors,omitempty"`
 		Paths   map[store.Path]pathJSON          `json:"paths"`
 		Plan    planJSON                         `json:"plan"`
 	}
@@ -106,6 +111,7 @@ type (
 		NarHash           store.Hash `json:"nar_hash"`
 		NarSize           int64      `json:"nar_size"`
 		References        []string   `json:"references"`
+		Signature         string     `json:"signature,omitempty"`
 		SignedBy          string     `json:"signed_by,omitempty"`
 		ContentAddressed  string     `json:"content_addressed,omitempty"`
 		AllowedUnsignedBy string     `json:"allowed_unsigned_by,omitempty"`
@@ -123,6 +129,8 @@ func (l *Lock) Marshal() ([]byte, error) {
 	out := lockJSON{
 		Version: Version,
 		Roots:   l.Roots,
+		Sources: l.Sources,
+		Mirrors: l.Mirrors,
 		Paths:   make(map[store.Path]pathJSON, len(l.Paths)),
 		Plan: planJSON{
 			Strategy:  l.Plan.Strategy,
@@ -135,7 +143,7 @@ func (l *Lock) Marshal() ([]byte, error) {
 		out.Paths[path] = pathJSON{
 			URL: p.URL, Compression: p.Compression, FileHash: p.FileHash, FileSize: p.FileSize,
 			NarHash: p.NarHash, NarSize: p.NarSize, References: baseNames(p.References),
-			SignedBy: p.SignedBy, ContentAddressed: p.ContentAddressed, AllowedUnsignedBy: p.AllowedUnsignedBy,
+			Signature: p.Signature, SignedBy: p.SignedBy, ContentAddressed: p.ContentAddressed, AllowedUnsignedBy: p.AllowedUnsignedBy,
 		}
 	}
 	for name, paths := range l.Plan.Layers {

@@ -40,7 +40,7 @@ const small = `{
         "00000000000000000000000000000000-app",
         "11111111111111111111111111111111-lib"
       ],
-      "signed_by": "key-1"
+      "signature": "key-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="
     },
     "/nix/store/11111111111111111111111111111111-lib": {
       "url": "https://cache.example.org/nar/lib.nar",
@@ -97,6 +97,25 @@ const small = `{
 }
 `
 
+const signature = "key-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="
+
+// full is small with all that a lock may have.
+var full = strings.Replace(small, `"paths": {`, `"sources": {
+    "app": {
+      "x86_64-linux": "channel nixos-25.05: app"
+    }
+  },
+  "mirrors": {
+    "file:nar": [
+      "http://inner.example.org"
+    ],
+    "https://cache.example.org": [
+      "file:../mirror",
+      "http://mirror.example.org/nix"
+    ]
+  },
+  "paths": {`, 1)
+
 func TestParse_RoundTrip(t *testing.T) {
 	l, err := Parse([]byte(small))
 	if err != nil {
@@ -105,9 +124,19 @@ func TestParse_RoundTrip(t *testing.T) {
 	if got := mustMarshal(t, l); string(got) != small {
 		t.Errorf("got:\n%s", got)
 	}
+	f, err := Parse([]byte(full))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := mustMarshal(t, f); string(got) != full {
+		t.Errorf("got:\n%s", got)
+	}
+	if got := f.Sources["app"]["x86_64-linux"]; got != "channel nixos-25.05: app" {
+		t.Errorf("source %q", got)
+	}
 	app := l.Paths["/nix/store/00000000000000000000000000000000-app"]
 	want := []store.Path{"/nix/store/00000000000000000000000000000000-app", "/nix/store/11111111111111111111111111111111-lib"}
-	if !slices.Equal(app.References, want) || app.NarSize != 20 || app.SignedBy != "key-1" || l.StoreDir() != "/nix/store" {
+	if !slices.Equal(app.References, want) || app.NarSize != 20 || app.Signature != signature {
 		t.Errorf("app: %+v", app)
 	}
 	if got := l.Closure(want[0]); !slices.Equal(got, want) {
@@ -142,17 +171,22 @@ func TestParse_Refuses(t *testing.T) {
 		{"no store path", `"` + app + `": {`, `"/nix/store/app": {`, `paths["/nix/store/app"]: store path "/nix/store/app"`},
 		{"two stores", `"` + app + `": {`, `"/gnu/store/00000000000000000000000000000000-app": {`, "want paths of one store directory, found /gnu/store and /nix/store"},
 		{"path twice", "/nix/store/" + other + `": {`, app + `": {`, `"` + app + `" is there twice`},
-		{"reference that isn't there", `"` + lib + "\"\n      ],\n      \"signed_by\"", `"33333333333333333333333333333333-gone"` + "\n      ],\n      \"signed_by\"", `line 13, column 56: paths["` + app + `"]: references: 33333333333333333333333333333333-gone is not among the lock's paths`},
+		{"reference that isn't there", `"` + lib + "\"\n      ],\n      \"signature\"", `"33333333333333333333333333333333-gone"` + "\n      ],\n      \"signature\"", `line 13, column 56: paths["` + app + `"]: references: 33333333333333333333333333333333-gone is not among the lock's paths`},
 		{"reference as a whole path", `"00000000000000000000000000000000-app",`, `"` + app + `",`, "line 21, column 9: paths[\"" + app + "\"].references[0]: store path"},
 		{"references out of order", `"00000000000000000000000000000000-app",
         "` + lib + `"
       ],
-      "signed_by"`, `"` + lib + `", "00000000000000000000000000000000-app"], "signed_by"`, "references[1]: want base names in ascending order, each once; found 00000000000000000000000000000000-app after " + lib},
+      "signature"`, `"` + lib + `", "00000000000000000000000000000000-app"], "signature"`, "references[1]: want base names in ascending order, each once; found 00000000000000000000000000000000-app after " + lib},
 		{"reference twice", `"00000000000000000000000000000000-app",`, `"` + lib + `",`, "references[1]: want base names in ascending order, each once"},
 		{"cycle", `"references": [],` + "\n      \"allowed", `"references": ["00000000000000000000000000000000-app"],` + "\n      \"allowed", "refer to each other in a circle, which no store holds: " + app + " → /nix/store/" + lib + " → " + app},
-		{"nobody vouches", ",\n      \"signed_by\": \"key-1\"", "", `paths["` + app + `"]: want one of signed_by, content_addressed and allowed_unsigned_by`},
-		{"signed and unsigned", `"signed_by": "key-1"`, `"signed_by": "key-1", "allowed_unsigned_by": "x"`, "want one of signed_by, content_addressed and allowed_unsigned_by"},
-		{"signed by nobody", `"signed_by": "key-1"`, `"signed_by": ""`, "signed_by: want no empty string"},
+		{"nobody vouches", ",\n      \"signature\": \"" + signature + "\"", "", `paths["` + app + `"]: want one of signature, signed_by, content_addressed and allowed_unsigned_by`},
+		{"signed by both", `"signature":`, `"signed_by": "key-1", "signature":`, "want one of signature, signed_by, content_addressed"},
+		{"malformed signature", signature, "key-1:AAA", `paths["` + app + `"].signature: want name:base64: illegal base64`},
+		{"short signature", signature, "key-1:AAAA", `paths["` + app + `"].signature: want a signature of 64 bytes, found 3`},
+		{"signature of a nameless key", signature, signature[len("key-1"):], "signature: want name:base64, found no printable name"},
+		{"signature with bits to spare", signature, signature[:len(signature)-3] + "B==", "signature: want name:base64: illegal base64"},
+		{"signed and unsigned", `"signed_by": "key-2"`, `"signed_by": "key-2", "allowed_unsigned_by": "x"`, "want one of signature, signed_by, content_addressed and allowed_unsigned_by"},
+		{"signed by nobody", `"signed_by": "key-2"`, `"signed_by": ""`, "signed_by: want no empty string"},
 		{"root that isn't there", `"x86_64-linux": "` + app, `"x86_64-linux": "/nix/store/33333333333333333333333333333333-gone`, "line 6, column 23: roots.app[\"x86_64-linux\"]: /nix/store/33333333333333333333333333333333-gone is not among the lock's paths"},
 		{"unknown system", `"aarch64-linux": "`, `"arm64": "`, `roots.app.arm64: system "arm64": no container platform`},
 		{"root without a system", "{\n      \"x86_64-linux\": \"/nix/store/" + other + "\"\n    }", "{}", "roots.other: the root has no store path"},
@@ -171,13 +205,30 @@ func TestParse_Refuses(t *testing.T) {
 		{"image of no root", `"images": {`, `"images": {"x": {},`, "plan.images.x: there is no such root"},
 		{"image of no system", "\"other\": {\n        \"x86_64-linux\"", "\"other\": {\n        \"i686-linux\"", "plan.images.other[\"i686-linux\"]: the root has no store path for this system"},
 		{"root without an image", "\"aarch64-linux\": [\n          \"" + lib + "\"\n        ],", "", "plan.images: the root app on aarch64-linux has no layers"},
+		{"source of no root", "\"sources\": {\n    \"app\"", "\"sources\": {\n    \"web\"", "sources.web: there is no such root"},
+		{"source of no system", "\"sources\": {\n    \"app\"", "\"sources\": {\n    \"other\": {\"aarch64-linux\": \"x\"}, \"app\"", `sources.other["aarch64-linux"]: the root has no store path for this system`},
+		{"source without a system", "\"sources\": {\n    \"app\"", "\"sources\": {\n    \"other\": {}, \"app\"", "sources.other: want at least one system"},
+		{"empty source", "channel nixos-25.05: app", "", `sources.app["x86_64-linux"]: want 1 to 4096 characters`},
+		{"no sources", `"mirrors": {`, `"sources": {}, "mirrors": {`, `"sources" is there twice`},
+		{"empty list of sources", `"paths": {`, `"sources": {}, "paths": {`, "sources: want at least one root; leave the field out"},
+		{"empty list of mirrors", `"paths": {`, `"mirrors": {}, "paths": {`, "mirrors: want at least one cache; leave the field out"},
+		{"cache without mirrors", `"paths": {`, `"mirrors": {"http://x": []}, "paths": {`, `mirrors["http://x"]: want at least one URL`},
+		{"mirror twice", `"file:../mirror",`, `"file:../mirror", "file:../mirror",`, `mirrors["https://cache.example.org"][1]: file:../mirror is there twice`},
+		{"mirror of itself", `"file:../mirror"`, `"https://cache.example.org"`, `https://cache.example.org is there twice`},
+		{"mirror with a slash", `"file:../mirror"`, `"file:../mirror/"`, `want file:../mirror, found file:../mirror/`},
+		{"mirror with a password", `"file:../mirror"`, `"http://me:pw@x"`, `http://***@x: a lock holds no credentials`},
+		{"mirror of no cache", `"paths": {`, `"mirrors": {"nix": ["http://x"]}, "paths": {`, `mirrors.nix: "nix": want a URL`},
 		{"no plan", `"plan": {`, `"plam": {`, "plam: unknown field"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if strings.Count(small, tc.old) == 0 {
+			text := small
+			if strings.Count(text, tc.old) == 0 {
+				text = full
+			}
+			if strings.Count(text, tc.old) == 0 {
 				t.Fatal("the case changes nothing")
 			}
-			_, err := Parse([]byte(strings.Replace(small, tc.old, tc.new, 1)))
+			_, err := Parse([]byte(strings.Replace(text, tc.old, tc.new, 1)))
 			if tc.want == "" {
 				if err != nil {
 					t.Errorf("error %v; the lock is right", err)
@@ -244,7 +295,7 @@ func TestWrite(t *testing.T) {
 	}
 	// What couldn't be read again isn't written.
 	for _, p := range l.Paths {
-		p.SignedBy, p.AllowedUnsignedBy = "", ""
+		p.Signature, p.SignedBy, p.AllowedUnsignedBy = "", "", ""
 	}
 	if _, err := Write(file, l); err == nil || !strings.Contains(err.Error(), "not written") {
 		t.Errorf("error %v", err)
@@ -321,6 +372,7 @@ func TestFindCycle_LongChain(t *testing.T) {
 // What Parse takes, it takes again in the form that Marshal gives it, and that form stays.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(small))
+	f.Add([]byte(full))
 	f.Add([]byte(strings.ReplaceAll(strings.ReplaceAll(small, "\n", ""), "  ", "")))
 	f.Add([]byte(strings.ReplaceAll(small, "/nix/store", "/gnu/store")))
 	f.Fuzz(func(t *testing.T, b []byte) {

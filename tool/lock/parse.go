@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/rules-strata/rules_strata/tool/fetch"
 	"github.com/rules-strata/rules_strata/tool/narfile"
+	"github.com/rules-strata/rules_strata/tool/narinfo"
 	"github.com/rules-strata/rules_strata/tool/plan"
 	"github.com/rules-strata/rules_strata/tool/project"
 	"github.com/rules-strata/rules_strata/tool/store"
@@ -42,6 +44,8 @@ func Parse(b []byte) (*Lock, error) {
 		strictjson.Field{Name: "version", Read: func(*strictjson.Value) error { return nil }},
 		strictjson.Field{Name: "paths", Read: p.paths},
 		strictjson.Field{Name: "roots", Read: p.roots},
+		strictjson.Field{Name: "sources", Read: p.sources, Optional: true},
+		strictjson.Field{Name: "mirrors", Read: p.mirrors, Optional: true},
 		strictjson.Field{Name: "plan", Read: p.plan},
 	)
 	if err != nil {
@@ -127,6 +131,7 @@ func (p *parser) path(v *strictjson.Value) (*Path, error) {
 			out.References, err = p.baseNames(v)
 			return err
 		}},
+		strictjson.Field{Name: "signature", Read: strictjson.Parsed(&out.Signature, parseSignature), Optional: true},
 		strictjson.Field{Name: "signed_by", Read: wordInto(&out.SignedBy), Optional: true},
 		strictjson.Field{Name: "content_addressed", Read: strictjson.Parsed(&out.ContentAddressed, parseContentAddressed), Optional: true},
 		strictjson.Field{Name: "allowed_unsigned_by", Read: wordInto(&out.AllowedUnsignedBy), Optional: true},
@@ -135,15 +140,25 @@ func (p *parser) path(v *strictjson.Value) (*Path, error) {
 		return nil, err
 	}
 	vouching := 0
-	for _, s := range []string{out.SignedBy, out.ContentAddressed, out.AllowedUnsignedBy} {
+	for _, s := range []string{out.Signature, out.SignedBy, out.ContentAddressed, out.AllowedUnsignedBy} {
 		if s != "" {
 			vouching++
 		}
 	}
 	if vouching != 1 {
-		return nil, v.Errorf("want one of signed_by, content_addressed and allowed_unsigned_by")
+		return nil, v.Errorf("want one of signature, signed_by, content_addressed and allowed_unsigned_by")
 	}
 	return out, nil
+}
+
+// parseSignature takes a signature of the one kind that Nix makes. Whether it is right
+// only who has the public key can say.
+func parseSignature(s string) (string, error) {
+	sig, err := narinfo.ParseSignature(s)
+	if err == nil && len(sig.Bytes) != ed25519.SignatureSize {
+		err = fmt.Errorf("want a signature of %d bytes, found %d", ed25519.SignatureSize, len(sig.Bytes))
+	}
+	return s, err
 }
 
 // parseContentAddressed takes the one form that Marshal writes.
@@ -259,6 +274,84 @@ func (p *parser) roots(v *strictjson.Value) error {
 		}
 	}
 	return nil
+}
+
+// maxSource bounds the text of a root's source, in bytes.
+const maxSource = 4 << 10
+
+func (p *parser) sources(v *strictjson.Value) error {
+	p.lock.Sources = map[string]map[string]string{}
+	err := v.Members(func(root string, systems *strictjson.Value) error {
+		if p.lock.Roots[root] == nil {
+			return systems.Errorf("there is no such root")
+		}
+		of := map[string]string{}
+		p.lock.Sources[root] = of
+		err := systems.Members(func(system string, v *strictjson.Value) error {
+			if p.lock.Roots[root][system] == "" {
+				return v.Errorf("the root has no store path for this system")
+			}
+			text, err := v.Text()
+			if err != nil {
+				return err
+			}
+			if text == "" || len(text) > maxSource {
+				return v.Errorf("want 1 to %d characters", maxSource)
+			}
+			of[system] = text
+			return nil
+		})
+		if err == nil && len(of) == 0 {
+			err = systems.Errorf("want at least one system; leave the root out")
+		}
+		return err
+	})
+	if err == nil && len(p.lock.Sources) == 0 {
+		err = v.Errorf("want at least one root; leave the field out")
+	}
+	return err
+}
+
+func (p *parser) mirrors(v *strictjson.Value) error {
+	p.lock.Mirrors = map[string][]string{}
+	err := v.Members(func(cache string, list *strictjson.Value) error {
+		if _, err := parseCacheURL(cache); err != nil {
+			return list.Errorf("%w", err)
+		}
+		var mirrors []string
+		err := list.Each(func(e *strictjson.Value) error {
+			var url string
+			if err := strictjson.Parsed(&url, parseCacheURL)(e); err != nil {
+				return err
+			}
+			if url == cache || slices.Contains(mirrors, url) {
+				return e.Errorf("%s is there twice", url)
+			}
+			mirrors = append(mirrors, url)
+			return nil
+		})
+		if err == nil && len(mirrors) == 0 {
+			err = list.Errorf("want at least one URL")
+		}
+		p.lock.Mirrors[cache] = mirrors
+		return err
+	})
+	if err == nil && len(p.lock.Mirrors) == 0 {
+		err = v.Errorf("want at least one cache; leave the field out")
+	}
+	return err
+}
+
+// parseCacheURL takes the one form that Marshal writes: without credentials and without a slash at its end.
+func parseCacheURL(s string) (string, error) {
+	if _, err := parseURL(s); err != nil {
+		return "", err
+	}
+	url, err := project.ParseCacheURL(s)
+	if err == nil && url != s {
+		err = fmt.Errorf("want %s, found %s", url, s)
+	}
+	return s, err
 }
 
 func (p *parser) plan(v *strictjson.Value) error {

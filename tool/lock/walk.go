@@ -221,8 +221,12 @@ func (w *walk) check(c *cache, path store.Path, b []byte) (*Path, *PathError) {
 		NarHash: info.NarHash, NarSize: info.NarSize, References: info.References,
 	}
 	var ca *store.ContentAddress
-	switch p.SignedBy, err = info.VerifiedBy(w.o.Project.PublicKeys); {
+	key, signature, err := info.VerifiedBy(w.o.Project.PublicKeys)
+	switch {
+	case signature != nil:
+		p.Signature = signature.String()
 	case err == nil:
+		p.SignedBy = key
 	case info.CA != "":
 		address, wrong := contentAddress(info)
 		switch {

@@ -84,11 +84,11 @@ func TestGuix_RealNarinfos(t *testing.T) {
 		if i.GuixSignature == nil || i.GuixSignature.Host != "strata" {
 			t.Errorf("%s: signature %+v", file, i.GuixSignature)
 		}
-		if by, err := i.VerifiedBy([]narinfo.PublicKey{key(t, "strata-web-1"), other, k}); by != k.Name() || err != nil {
+		if by, _, err := i.VerifiedBy([]narinfo.PublicKey{key(t, "strata-web-1"), other, k}); by != k.Name() || err != nil {
 			t.Errorf("%s: want it signed by %s, got %q, %v", file, k.Name(), by, err)
 		}
 		var untrusted *narinfo.UntrustedError
-		if by, err := i.VerifiedBy([]narinfo.PublicKey{key(t, "strata-web-1"), other}); by != "" || !errors.As(err, &untrusted) ||
+		if by, _, err := i.VerifiedBy([]narinfo.PublicKey{key(t, "strata-web-1"), other}); by != "" || !errors.As(err, &untrusted) ||
 			!strings.Contains(err.Error(), "signed by strata's Guix key (public-key (ecc (curve Ed25519) (q #00D10CA16288D46B7B5F390A89CD8C83F42EA289C57BCDBCD0C0E9FF61A47A8F#))); trusted are strata-web-1, ci.guix.gnu.org") {
 			t.Errorf("%s: want an UntrustedError, got %q, %v", file, by, err)
 		}
@@ -111,7 +111,7 @@ func TestGuix_FlippedAnywhere(t *testing.T) {
 				continue
 			}
 			parsed++
-			by, err := i.VerifiedBy(keys)
+			by, _, err := i.VerifiedBy(keys)
 			// The version and the host are nobody's word, and letters of S-expressions come in two cases.
 			if n > len(above)+len("Signature: ") && i.GuixSignature != nil && same(t, text, i) {
 				continue
@@ -225,7 +225,7 @@ func guixError(text string, k narinfo.PublicKey) error {
 	if err != nil {
 		return err
 	}
-	_, err = i.VerifiedBy([]narinfo.PublicKey{k})
+	_, _, err = i.VerifiedBy([]narinfo.PublicKey{k})
 	return err
 }
 
@@ -377,7 +377,7 @@ func FuzzVerifiedBy(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := i.VerifiedBy(keys); err == nil && !signed[what(i)] {
+		if _, _, err := i.VerifiedBy(keys); err == nil && !signed[what(i)] {
 			t.Fatalf("%q is taken as signed", b)
 		}
 		if _, err := store.ParsePath(i.StorePath.String()); err != nil {

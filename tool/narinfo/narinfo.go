@@ -240,7 +240,7 @@ var fields = map[string]func(p *parser, v string) error{
 		return checkWord(v)
 	},
 	"Sig": func(p *parser, v string) error {
-		s, err := parseSignature(v)
+		s, err := ParseSignature(v)
 		p.info.Signatures = append(p.info.Signatures, s)
 		return err
 	},

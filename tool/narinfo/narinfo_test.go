@@ -265,7 +265,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("references %v", i.References)
 			}
 		}
-		if by, err := i.VerifiedBy([]narinfo.PublicKey{k}); err == nil && !strings.Contains(i.Fingerprint(), selfBase) {
+		if by, _, err := i.VerifiedBy([]narinfo.PublicKey{k}); err == nil && !strings.Contains(i.Fingerprint(), selfBase) {
 			t.Fatalf("%q is verified by %s", b, by)
 		}
 		// Written as Nix writes it, it says the same.

@@ -67,8 +67,8 @@ func TestRealNarinfos(t *testing.T) {
 		if got := spell(i); got != text {
 			t.Errorf("%s: want\n%s\ngot\n%s", file, text, got)
 		}
-		by, err := i.VerifiedBy([]narinfo.PublicKey{one})
-		by2, err2 := i.VerifiedBy([]narinfo.PublicKey{two})
+		by, _, err := i.VerifiedBy([]narinfo.PublicKey{one})
+		by2, _, err2 := i.VerifiedBy([]narinfo.PublicKey{two})
 		var untrusted *narinfo.UntrustedError
 		switch cache {
 		case "unsigned":
@@ -139,7 +139,7 @@ func TestBadCaches(t *testing.T) {
 		name := filepath.Base(filepath.Dir(file))
 		i, err := narinfo.Parse([]byte(readFile(t, file)))
 		if err == nil {
-			_, err = i.VerifiedBy(keys)
+			_, _, err = i.VerifiedBy(keys)
 		}
 		want := wants[name]
 		if want != "" {

@@ -61,12 +61,18 @@ func (k PublicKey) String() string {
 	return k.name + ":" + base64.StdEncoding.EncodeToString(k.key)
 }
 
-func parseSignature(s string) (Signature, error) {
+// ParseSignature reads the value of a Sig field, "name:base64".
+func ParseSignature(s string) (Signature, error) {
 	name, b, err := splitKey(s)
 	if err != nil {
 		return Signature{}, err
 	}
 	return Signature{Name: name, Bytes: b}, nil
+}
+
+// String is the form that [ParseSignature] reads.
+func (s Signature) String() string {
+	return s.Name + ":" + base64.StdEncoding.EncodeToString(s.Bytes)
 }
 
 // splitKey reads "name:base64", the form of keys and signatures.
@@ -145,11 +151,13 @@ func (e *SignatureError) Error() string {
 }
 
 // VerifiedBy returns the name of the first signature's key that is among keys and
-// whose signature is right; Nix' signatures come before Guix'. Otherwise the error is [ErrUnsigned], an
+// whose signature is right; Nix' signatures come before Guix'. Of Nix' it returns the signature, too:
+// it holds for whoever knows the path, NarHash, NarSize and references, while
+// Guix' holds for the narinfo's text only. Otherwise the error is [ErrUnsigned], an
 // [UntrustedError] or a [SignatureError]. One right signature is enough, whatever the others are.
-func (i *Info) VerifiedBy(keys []PublicKey) (name string, err error) {
+func (i *Info) VerifiedBy(keys []PublicKey) (name string, nix *Signature, err error) {
 	if len(i.Signatures) == 0 && i.GuixSignature == nil {
-		return "", ErrUnsigned
+		return "", nil, ErrUnsigned
 	}
 	text := []byte(i.Fingerprint())
 	var signers, wrong []string
@@ -160,7 +168,7 @@ func (i *Info) VerifiedBy(keys []PublicKey) (name string, err error) {
 				continue
 			}
 			if len(s.Bytes) == ed25519.SignatureSize && ed25519.Verify(k.key, text, s.Bytes) {
-				return k.name, nil
+				return k.name, &s, nil
 			}
 			wrong = appendNew(wrong, s.Name)
 		}
@@ -172,19 +180,19 @@ func (i *Info) VerifiedBy(keys []PublicKey) (name string, err error) {
 				continue // The host's name is nobody's word: the key says who signed.
 			}
 			if g.verify() {
-				return k.name, nil
+				return k.name, nil, nil
 			}
 			wrong = appendNew(wrong, k.name)
 		}
 	}
 	if len(wrong) > 0 {
-		return "", &SignatureError{Names: wrong}
+		return "", nil, &SignatureError{Names: wrong}
 	}
 	var trusted []string
 	for _, k := range keys {
 		trusted = appendNew(trusted, k.name)
 	}
-	return "", &UntrustedError{Signers: signers, Trusted: trusted}
+	return "", nil, &UntrustedError{Signers: signers, Trusted: trusted}
 }
 
 func appendNew(all []string, s string) []string {

@@ -68,7 +68,7 @@ func TestVerifiedBy_Covers(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", c.name, err)
 		}
-		by, err := i.VerifiedBy(keys)
+		by, _, err := i.VerifiedBy(keys)
 		var wrong *narinfo.SignatureError
 		if c.right && (by != "strata-web-1" || err != nil) || !c.right && (by != "" || !errors.As(err, &wrong) || !slices.Equal(wrong.Names, []string{"strata-web-1"})) {
 			t.Errorf("%s changed: got %q, %v", c.name, by, err)
@@ -86,13 +86,13 @@ func TestVerifiedBy_FlippedSignature(t *testing.T) {
 	for n := range i.Signatures[0].Bytes {
 		for bit := range 8 {
 			i.Signatures[0].Bytes[n] ^= 1 << bit
-			if by, err := i.VerifiedBy(keys); err == nil {
+			if by, _, err := i.VerifiedBy(keys); err == nil {
 				t.Fatalf("byte %d, bit %d: verified by %s", n, bit, by)
 			}
 			i.Signatures[0].Bytes[n] ^= 1 << bit
 		}
 	}
-	if _, err := i.VerifiedBy(keys); err != nil {
+	if _, _, err := i.VerifiedBy(keys); err != nil {
 		t.Errorf("whole again: %v", err)
 	}
 }
@@ -150,7 +150,7 @@ func TestVerifiedBy_Keys(t *testing.T) {
 		{"two wrong ones", sigs{sign("a", secretA, "x"), sign("b", secretB, "x")}, keys{a, b}, "", "the signature by a, b doesn't fit"},
 	} {
 		i.Signatures = c.sigs
-		by, err := i.VerifiedBy(c.keys)
+		by, _, err := i.VerifiedBy(c.keys)
 		if by != c.by || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {
 			t.Errorf("%s: want %q, %q; got %q, %v", c.name, c.by, c.err, by, err)
 		}
