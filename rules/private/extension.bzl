@@ -2,7 +2,8 @@
 
 load(":hub_repository.bzl", "hub_repository")
 load(":lock_file.bzl", "decode_lock")
-load(":lock_nars.bzl", "lock_nars", "lock_package", "merge_nars")
+load(":lock_nars.bzl", "lock_nars", "lock_package", "nar_repositories")
+load(":mirrors.bzl", "mirrors_error")
 load(":nar_repository.bzl", "nar_repository")
 load(":store_names.bzl", "repository_name_error")
 
@@ -20,6 +21,9 @@ def _strata_impl(mctx):
             if tag.name in hubs:
                 fail("strata.lock: %s has a repository named %r, and %s too; choose another `name` for one of them" % (hubs[tag.name], tag.name, who))
             hubs[tag.name] = who
+            error = mirrors_error(tag.mirrors)
+            if error:
+                fail("strata.lock of %s: mirrors: %s" % (who, error))
 
             path = mctx.path(tag.lock)
             mctx.watch(path)
@@ -28,14 +32,14 @@ def _strata_impl(mctx):
 
             # Bazel comes here each time it starts: no more is checked than matters here. The lock's repository checks
             # all of it, once.
-            needed, error = lock_nars(decode_lock(mctx.read(path)), lock_package(tag.lock))
+            needed, error = lock_nars(decode_lock(mctx.read(path)), lock_package(tag.lock), tag.mirrors)
             if error:
                 fail("strata: lock %s: %s" % (tag.lock, error))
             nars.append(needed)
-            hub_repository(name = tag.name, apparent_name = tag.name, lock = tag.lock)
+            hub_repository(name = tag.name, apparent_name = tag.name, lock = tag.lock, mirrors = tag.mirrors)
             if module.is_root:
                 (direct_dev if mctx.is_dev_dependency(tag) else direct).append(tag.name)
-    for name, attributes in merge_nars(nars).items():
+    for name, attributes in nar_repositories(nars).items():
         nar_repository(name = name, **attributes)
     return mctx.extension_metadata(
         # What is declared follows from the locks alone, which say the hash of all that is fetched: there is nothing
@@ -78,6 +82,11 @@ instead, and only if no cache has the layer.
                 "lock": attr.label(
                     mandatory = True,
                     doc = "The lock, as `strata lock` writes it: `//:strata.lock.json`. Relative `file:` URLs in it are relative to its directory.",
+                ),
+                "mirrors": attr.string_list_dict(
+                    doc = "Where else the files of a cache are, under the same relative URLs: `{\"https://cache.nixos.org\": [\"https://mirror.example.org/nix\"]}`. " +
+                          "They are tried in order, before the mirrors that the lock itself lists, and before the cache; they change no digest. " +
+                          "Relative `file:` URLs are relative to the lock's directory.",
                 ),
             },
         ),

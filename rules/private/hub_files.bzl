@@ -1,6 +1,7 @@
 "What is written in the repository of a lock."
 
 load(":lock_file.bzl", "fetched_in_action", "nar_repository_name")
+load(":mirrors.bzl", "join_mirrors", "nar_urls")
 
 # Whatever comes out of a lock is written by _rule, which quotes it.
 
@@ -8,12 +9,13 @@ _HEADER = "# Written by rules_strata out of the lock's contents.\n"
 
 _PACKAGE = "package(default_visibility = [\"//visibility:public\"])\n"
 
-def hub_files(hub, lock):
+def hub_files(hub, lock, mirrors = {}):
     """The BUILD files of a lock's repository.
 
     Args:
       hub: string, what its user calls the repository; for messages.
       lock: dict, as `decode_lock` returns it.
+      mirrors: dict from a cache's URL to a list of mirrors that are tried before the lock's.
 
     Returns:
       dict from file name to text.
@@ -21,7 +23,7 @@ def hub_files(hub, lock):
     files = {
         "BUILD.bazel": _aliases(hub, lock["roots"]),
         "layer/BUILD.bazel": _layers(lock),
-        "path/BUILD.bazel": _paths(lock["paths"]),
+        "path/BUILD.bazel": _paths(lock["paths"], join_mirrors(mirrors, lock.get("mirrors", {}))),
     }
     for system in sorted({s: None for systems in lock["roots"].values() for s in systems}):
         files[system + "/BUILD.bazel"] = _roots(lock, system)
@@ -32,7 +34,7 @@ def nars_file(hub, nars):
 
     Args:
       hub: string, what its user calls the repository; it names the macro.
-      nars: dict, as `lock_nars` returns it.
+      nars: dict, as `nar_repositories` returns it.
 
     Returns:
       string, the text of a .bzl file.
@@ -82,7 +84,7 @@ def _roots(lock, system):
             }))
     return "".join(text)
 
-def _paths(paths):
+def _paths(paths, mirrors):
     text = [_HEADER, _load("//rules/private:store_path.bzl", "store_path"), _PACKAGE]
     nar_fetch_action = str(Label("//:nar_fetch_action"))
     for path in sorted(paths):
@@ -102,9 +104,10 @@ def _paths(paths):
         }
         if base in fields["references"]:
             attributes["self_reference"] = True
-        if fetched_in_action(fields["url"]):
+        urls = nar_urls(fields["url"], mirrors)
+        if fetched_in_action(urls):
             attributes["nar"] = _select({nar_fetch_action: None, "//conditions:default": nar})
-            attributes["urls"] = [fields["url"]]
+            attributes["urls"] = urls
         text.append(_rule("store_path", attributes))
     return "".join(text)
 

@@ -6,6 +6,7 @@ never a wrong image.
 """
 
 load(":layer_selection.bzl", "MAX_LAYERS")
+load(":mirrors.bzl", "mirrors_error")
 load(
     ":store_names.bzl",
     "base_name_error",
@@ -34,6 +35,7 @@ def decode_lock(text):
     Returns:
       what JSON holds, in Starlark's types; None if it isn't JSON. After `lock_error` has found nothing it is a dict with
       `roots`: name -> system -> store path,
+      `mirrors`, which may be missing: URL of a cache -> list of URLs,
       `paths`: store path -> dict with `url`, `compression`, `file_hash` and `nar_hash` (`sha256:<64 hex>`), `file_size`
       and `nar_size` (int) and `references` (list of base names), and
       `plan`: dict with `max_layers` (int), `layers` (name -> list of base names) and `images` (root -> system -> list
@@ -58,6 +60,9 @@ def lock_head_error(lock):
     for field in ["roots", "paths"]:
         if type(lock.get(field)) != "dict":
             return "%s: want an object" % field
+    error = mirrors_error(lock.get("mirrors", {}))
+    if error:
+        return "mirrors: " + error
     return None
 
 def nar_error(fields):
@@ -78,10 +83,6 @@ def nar_error(fields):
     error = sha256_error(file_hash)
     if error:
         return "file_hash: " + error
-    authority = url.partition("//")[2].partition("/")[0].partition("?")[0].partition("#")[0]
-    if "@" in authority:
-        # Neither is shown: what is before the sign may be a password.
-        return "url: a URL with user or password for %s; a lock holds no credentials: they belong into ~/.netrc" % authority.rpartition("@")[2]
     error = nar_url_error(url)
     if error:
         return "url: " + error
@@ -233,16 +234,17 @@ def nar_repository_name(file_hash):
     """
     return "strata_nar_" + file_hash[len("sha256:"):][:32]
 
-def fetched_in_action(url):
+def fetched_in_action(urls):
     """Whether a NAR can be fetched by the layer action.
 
     Args:
-      url: string, a path's `url` in the lock.
+      urls: list of strings, where the NAR is.
 
     Returns:
-      bool. False for `file:`: such a NAR is always a plain input of the action, which may read no other file.
+      bool. False if there is a `file:` among them: such a NAR is always a plain input of the action, which may read no
+      other file.
     """
-    return not url.startswith("file:")
+    return not [url for url in urls if url.startswith("file:")]
 
 def resolve_file_url(url, directory):
     """Makes a lock's file: URL absolute.

@@ -1,6 +1,7 @@
 "Which NAR repositories a lock needs."
 
 load(":lock_file.bzl", "lock_head_error", "nar_error", "nar_repository_name")
+load(":mirrors.bzl", "join_mirrors", "nar_urls")
 
 def lock_package(lock):
     """The package of a lock, which a relative `file:` URL in it starts from.
@@ -13,67 +14,81 @@ def lock_package(lock):
     """
     return str(lock).rpartition(":")[0]
 
-def lock_nars(lock, package):
-    """The NAR repositories that a lock needs: one for each file, which several paths may share.
+def lock_nars(lock, package, mirrors = {}):
+    """The NARs that a lock needs: one for each file, which several paths may share.
 
     Args:
       lock: what `decode_lock` returned.
       package: string, the lock's package, as `lock_package` returns it.
+      mirrors: dict from a cache's URL to a list of mirrors that are tried before the lock's.
 
     Returns:
-      dict, sorted, from repository name to the arguments of `nar_repository` (dict); and a string that says what is
-      wrong with the lock, so far as it matters here, or None.
+      dict from repository name to what `nar_repositories` takes; and a string that says what is wrong with the lock, so
+      far as it matters here, or None.
     """
     error = lock_head_error(lock)
     if error:
         return None, error
+    mirrors = join_mirrors(mirrors, lock.get("mirrors", {}))
     nars = {}
-    for path in sorted(lock["paths"]):
-        fields = lock["paths"][path]
+    for path, fields in lock["paths"].items():
         error = nar_error(fields)
         if error:
             return None, "paths: %s: %s" % (path, error)
-        file_hash = fields["file_hash"]
-        _add(nars, nar_repository_name(file_hash), file_hash[len("sha256:"):], path, fields["url"], package)
-    return {name: nars[name] for name in sorted(nars)}, None
+        urls = nar_urls(fields["url"], mirrors)
+        nar = struct(
+            sha256 = fields["file_hash"][len("sha256:"):],
+            store_path = path,
+            mirrors = {(url, _start(url, package)): None for url in urls[:-1]},
+            urls = {(url, _start(url, package)): None for url in urls[-1:]},
+        )
+        _add(nars, nar_repository_name(fields["file_hash"]), nar)
+    return nars, None
 
-def merge_nars(all_nars):
-    """Unites what several locks need, so that a NAR that is in two of them is fetched once.
+def nar_repositories(all_nars):
+    """The NAR repositories that several locks need: a NAR that is in two of them is fetched once.
 
     Args:
       all_nars: list of dicts, as `lock_nars` returns them.
 
     Returns:
-      dict of the same form.
+      dict, sorted, from repository name to the arguments of `nar_repository` (dict).
     """
-    if len(all_nars) == 1:
-        return all_nars[0]
-    result = {}
-    for nars in all_nars:
-        for name, nar in nars.items():
-            for url, package in zip(nar["urls"], nar["lock_packages"]):
-                _add(result, name, nar["sha256"], nar["store_path"], url, package)
-    return {name: result[name] for name in sorted(result)}
-
-def _add(nars, name, sha256, store_path, url, package):
-    if not url.startswith("file:") or url.startswith("file:/"):
-        package = ""
-    nar = nars.get(name)
-    if not nar:
-        nars[name] = {
-            "lock_packages": [package],
-            "sha256": sha256,
-            "store_path": store_path,
-            "urls": [url],
+    nars = {}
+    for some in all_nars:
+        for name, nar in some.items():
+            _add(nars, name, nar)
+    repositories = {}
+    for name in sorted(nars):
+        nar = nars[name]
+        urls = nar.mirrors | nar.urls  # mirrors first, whichever lock has them
+        repositories[name] = {
+            "lock_packages": [package for _, package in urls],
+            "sha256": nar.sha256,
+            "store_path": nar.store_path,
+            "urls": [url for url, _ in urls],
         }
+    return repositories
+
+def _start(url, package):
+    "The package that a URL is relative to, or the empty string."
+    return package if url.startswith("file:") and not url.startswith("file:/") else ""
+
+def _add(nars, name, nar):
+    known = nars.get(name)
+    if not known:
+        nars[name] = nar
         return
-    if nar["sha256"] != sha256:
+    if known.sha256 != nar.sha256:
         fail("strata: the NARs of %s and %s have FileHashes that begin with the same 32 digits: %s, %s" % (
-            nar["store_path"],
-            store_path,
-            nar["sha256"],
-            sha256,
+            known.store_path,
+            nar.store_path,
+            known.sha256,
+            nar.sha256,
         ))
-    if (url, package) not in zip(nar["urls"], nar["lock_packages"]):
-        nar["urls"].append(url)
-        nar["lock_packages"].append(package)
+    nars[name] = struct(
+        sha256 = known.sha256,
+        store_path = known.store_path,
+        mirrors = known.mirrors | nar.mirrors,
+        urls = known.urls | nar.urls,
+    )

@@ -107,7 +107,7 @@ def root_name_error(name):
     return None
 
 def nar_url_error(url):
-    """Says what is wrong with the URL of a NAR.
+    """Says what is wrong with the URL of a NAR or of a cache.
 
     Args:
       url: string, as `https://cache.nixos.org/nar/1w1f....nar.xz`, or `file:` with a path.
@@ -115,6 +115,10 @@ def nar_url_error(url):
     Returns:
       string, or None if nothing is.
     """
+    authority = url.partition("//")[2].partition("/")[0].partition("?")[0].partition("#")[0]
+    if "@" in authority:
+        # Neither is shown: what is before the sign may be a password.
+        return "a URL with user or password for %s; credentials belong into ~/.netrc or a credential helper" % authority.rpartition("@")[2]
     scheme, _, rest = url.partition(":")
     if scheme not in ["file", "http", "https"] or not rest or (scheme != "file" and not rest.startswith("//")):
         return "%r: want a URL that begins with https://, http:// or file:" % url

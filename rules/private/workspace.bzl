@@ -61,7 +61,7 @@ go_test = _go_test
 # Without modules rules_go knows itself as io_bazel_rules_go; our BUILD files call it as a module is called.
 _rules_go = repository_rule(implementation = _rules_go_impl)
 
-def strata_store(name, lock):
+def strata_store(name, lock, mirrors = {}):
     """Declares the repository of a lock, with the same targets as the module extension's.
 
     The repositories of the lock's NARs are declared by a macro in it, named after it:
@@ -70,6 +70,7 @@ def strata_store(name, lock):
     Args:
       name: the repository's name, as `store`.
       lock: label of the lock, as `//:strata.lock.json`. Relative `file:` URLs in it are relative to its directory.
+      mirrors: dict from a cache's URL to a list of URLs where its files are too: as the extension's tag has it.
     """
     error = repository_name_error(name)
     if error:
@@ -78,6 +79,7 @@ def strata_store(name, lock):
         name = name,
         apparent_name = name,
         lock = lock,
+        mirrors = mirrors,
         workspace_mode = True,
     )
 

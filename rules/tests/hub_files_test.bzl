@@ -2,7 +2,7 @@
 
 load("@bazel_skylib//lib:unittest.bzl", "asserts", "unittest")
 load("//rules/private:hub_files.bzl", "hub_files", "nars_file")
-load("//rules/private:lock_nars.bzl", "lock_nars")
+load("//rules/private:lock_nars.bzl", "lock_nars", "nar_repositories")
 load(":lock_file_test.bzl", "lock_of_two_paths")
 load(":unit_tests.bzl", "unit_tests")
 
@@ -136,6 +136,26 @@ def _several_systems_impl(ctx):
 
 _several_systems_test = unittest.make(_several_systems_impl)
 
+def _mirrors_impl(ctx):
+    env = unittest.begin(ctx)
+    lock = lock_of_two_paths()
+    lock["mirrors"] = {"https://cache.example.org": ["https://second.example.org"]}
+    text = hub_files("store", lock, {"https://cache.example.org": ["https://first.example.org/nix"]})["path/BUILD.bazel"]
+    want = """    urls = [
+        "https://first.example.org/nix/nar/a.nar.xz",
+        "https://second.example.org/nar/a.nar.xz",
+        "https://cache.example.org/nar/a.nar.xz",
+    ],
+"""
+    asserts.true(env, want in text, text)
+
+    # A path that may come out of a file is an input in either case.
+    text = hub_files("store", lock, {"https://cache.example.org": ["file:copy"]})["path/BUILD.bazel"]
+    asserts.false(env, "urls" in text or "select" in text, text)
+    return unittest.end(env)
+
+_mirrors_test = unittest.make(_mirrors_impl)
+
 # What no lock gets past lock_error, and must stay a string all the same. The JSON form of a string of these characters is Starlark's.
 _HOSTILE = "a\"],)\\\n%s{x}\")"
 
@@ -188,7 +208,7 @@ _quoting_test = unittest.make(_quoting_impl)
 
 def _nars_impl(ctx):
     env = unittest.begin(ctx)
-    text = nars_file("store", lock_nars(lock_of_two_paths(), "@//app")[0])
+    text = nars_file("store", nar_repositories([lock_nars(lock_of_two_paths(), "@//app")[0]]))
     asserts.true(env, "def store_nars():" in text)
     asserts.true(env, "\"strata_nar_%s\": {" % ("1" * 32) in text)
     asserts.true(env, "\"file:cache/nar/b.nar\"" in text)
@@ -205,6 +225,7 @@ def hub_files_test_suite(name):
     unit_tests(name, {
         "one_system": _one_system_test,
         "several_systems": _several_systems_test,
+        "mirrors": _mirrors_test,
         "nars": _nars_test,
         "quoting": _quoting_test,
     })

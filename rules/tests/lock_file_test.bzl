@@ -2,7 +2,8 @@
 
 load("@bazel_skylib//lib:unittest.bzl", "asserts", "unittest")
 load("//rules/private:lock_file.bzl", "decode_lock", "fetched_in_action", "lock_error", "nar_repository_name", "resolve_file_url")
-load("//rules/private:lock_nars.bzl", "lock_nars", "merge_nars")
+load("//rules/private:lock_nars.bzl", "lock_nars", "nar_repositories")
+load("//rules/private:mirrors.bzl", "join_mirrors", "mirrors_error", "nar_urls")
 load(":unit_tests.bzl", "unit_tests")
 
 A = "0i1z7gpjsbqynxvczq9y25iqvl66875x-a"
@@ -106,9 +107,9 @@ _FAULTS = [
     (["paths", "/nix/store/" + A, "url"], "https://cache.example.org/a\\b", "is percent-encoded"),
     (["paths", "/nix/store/" + A, "url"], "https://cache.example.org/a b", "is percent-encoded"),
     (["paths", "/nix/store/" + A, "url"], "file:ä", "is percent-encoded"),
-    (["paths", "/nix/store/" + A, "url"], "https://me:hunter2@cache.example.org/a", "url: a URL with user or password for cache.example.org; a lock holds no credentials"),
-    (["paths", "/nix/store/" + A, "url"], "https://hunter2@cache.example.org", "no credentials"),
-    (["paths", "/nix/store/" + A, "url"], "https://me:hunter2@cache.example.org?x", "no credentials"),
+    (["paths", "/nix/store/" + A, "url"], "https://me:hunter2@cache.example.org/a", "url: a URL with user or password for cache.example.org; credentials belong into ~/.netrc"),
+    (["paths", "/nix/store/" + A, "url"], "https://hunter2@cache.example.org", "credentials belong"),
+    (["paths", "/nix/store/" + A, "url"], "https://me:hunter2@cache.example.org?x", "credentials belong"),
     (["paths", "/nix/store/" + A, "url"], "nar/a.nar.xz", "url: \"nar/a.nar.xz\""),
     (["paths", "/nix/store/" + A, "url"], "ftp://x/a.nar", "url: \"ftp://x/a.nar\""),
     (["paths", "/nix/store/" + A, "url"], "https:a.nar", "url: \"https:a.nar\""),
@@ -129,6 +130,12 @@ _FAULTS = [
     (["roots", "a/b"], {}, "roots: \"a/b\""),
     (["roots", "a:b"], {}, "roots: \"a:b\""),
     (["roots", ".."], {}, "roots: \"..\""),
+    (["mirrors"], [], "mirrors: want an object with a list of mirrors for each cache"),
+    (["mirrors"], {"cache.example.org": ["https://mirror.example.org"]}, "mirrors: \"cache.example.org\": want a URL"),
+    (["mirrors"], {"https://cache.example.org": "https://mirror.example.org"}, "mirrors: https://cache.example.org: want a list of URLs"),
+    (["mirrors"], {"https://cache.example.org": []}, "mirrors: https://cache.example.org: want a list of URLs"),
+    (["mirrors"], {"https://cache.example.org": [1]}, "mirrors: https://cache.example.org: want a string"),
+    (["mirrors"], {"https://cache.example.org": ["https://me:hunter2@mirror.example.org"]}, "mirrors: https://cache.example.org: a URL with user or password for mirror.example.org"),
     (["plan"], [], "plan: want an object"),
     (["plan"], None, "plan: want an object"),
     (["plan", "max_layers"], None, "plan: max_layers: None: want 1 to 125"),
@@ -183,32 +190,45 @@ def _nars_impl(ctx):
     name_a = "strata_nar_" + "1" * 32
     name_b = "strata_nar_" + "3" * 32
     asserts.equals(env, name_a, nar_repository_name(_hash("1")))
-    asserts.equals(env, [name_a, name_b], nars.keys())
+    repositories = nar_repositories([nars])
+    asserts.equals(env, [name_a, name_b], repositories.keys())
     asserts.equals(env, {
         "lock_packages": ["@@//app"],
         "sha256": "3" * 64,
         "store_path": "/nix/store/" + B,
         "urls": ["file:cache/nar/b.nar"],
-    }, nars[name_b])
-    asserts.equals(env, [""], nars[name_a]["lock_packages"])
+    }, repositories[name_b])
+    asserts.equals(env, [""], repositories[name_a]["lock_packages"])
 
     # Two paths with the same file share its repository.
     twins = lock_of_two_paths()
     twins["paths"]["/nix/store/" + A] = dict(twins["paths"]["/nix/store/" + B], references = [])
     asserts.equals(env, [name_b], lock_nars(twins, "@@//app")[0].keys())
 
-    # So do two locks; each place to get it from is kept once.
+    # So do two locks; each place to get it from is kept once, and mirrors come first.
     second = lock_of_two_paths()
-    second["paths"]["/nix/store/" + A]["url"] = "https://mirror.example.org/nar/a.nar.xz"
-    merged = merge_nars([nars, lock_nars(second, "@@//other")[0]])
+    second["paths"]["/nix/store/" + A]["url"] = "https://other.example.org/nar/a.nar.xz"
+    second["mirrors"] = {"https://other.example.org": ["https://mirror.example.org/2"]}
+    other, error = lock_nars(second, "@@//other", {
+        "file:cache": ["file:copy", "file:///srv"],
+        "https://other.example.org/": ["https://mirror.example.org/1/"],
+    })
+    asserts.equals(env, None, error)
+    merged = nar_repositories([nars, other])
     asserts.equals(env, [name_a, name_b], merged.keys())
     asserts.equals(env, [
+        "https://mirror.example.org/1/nar/a.nar.xz",
+        "https://mirror.example.org/2/nar/a.nar.xz",
         "https://cache.example.org/nar/a.nar.xz",
-        "https://mirror.example.org/nar/a.nar.xz",
+        "https://other.example.org/nar/a.nar.xz",
     ], merged[name_a]["urls"])
-    asserts.equals(env, ["@@//app", "@@//other"], merged[name_b]["lock_packages"], "a relative URL is relative to its own lock")
-    asserts.equals(env, ["file:cache/nar/b.nar"] * 2, merged[name_b]["urls"])
-    asserts.equals(env, merged, merge_nars([merged, nars]), "nothing is added twice")
+    asserts.equals(env, [
+        ("file:copy/nar/b.nar", "@@//other"),
+        ("file:///srv/nar/b.nar", ""),
+        ("file:cache/nar/b.nar", "@@//app"),
+        ("file:cache/nar/b.nar", "@@//other"),
+    ], zip(merged[name_b]["urls"], merged[name_b]["lock_packages"]), "a relative URL is relative to its own lock")
+    asserts.equals(env, merged, nar_repositories([nars, other, nars]), "nothing is added twice")
 
     # A lock that is no lock, or that does not say where a NAR is.
     asserts.equals(env, "version: 2", lock_nars(dict(lock_of_two_paths(), version = 2), "@@//app")[1].partition(": this")[0])
@@ -217,6 +237,31 @@ def _nars_impl(ctx):
     return unittest.end(env)
 
 _nars_test = unittest.make(_nars_impl)
+
+def _mirrors_impl(ctx):
+    env = unittest.begin(ctx)
+    asserts.equals(env, None, mirrors_error({}))
+    asserts.equals(env, None, mirrors_error({"https://a.example.org": ["https://b.example.org/nix", "file:../copy"]}))
+    mirrors = join_mirrors(
+        {"https://a.example.org": ["https://b.example.org"]},
+        {
+            "https://a.example.org/": ["https://c.example.org/x/", "https://b.example.org/", "https://a.example.org"],
+            "https://a.example.org/sub": ["https://d.example.org"],
+        },
+    )
+    for url, want in {
+        "https://a.example.org/nar/x.nar": ["https://b.example.org/nar/x.nar", "https://c.example.org/x/nar/x.nar"],
+        # A cache below another one.
+        "https://a.example.org/sub/x.nar": ["https://b.example.org/sub/x.nar", "https://c.example.org/x/sub/x.nar", "https://d.example.org/x.nar"],
+        # Other hosts, though their names begin alike.
+        "https://a.example.org.evil.example/x.nar": [],
+        "https://a.example.orgx/x.nar": [],
+        "https://b.example.org/x.nar": [],
+    }.items():
+        asserts.equals(env, want + [url], nar_urls(url, mirrors))
+    return unittest.end(env)
+
+_mirrors_test = unittest.make(_mirrors_impl)
 
 def _urls_impl(ctx):
     env = unittest.begin(ctx)
@@ -230,9 +275,10 @@ def _urls_impl(ctx):
     }.items():
         asserts.equals(env, want, resolve_file_url(url, "/home/me/my app/web"))
     asserts.equals(env, "file:///a%2520%23b/x", resolve_file_url("file:x", "/a%20#b"))
-    asserts.true(env, fetched_in_action("https://cache.example.org/x.nar"))
-    asserts.false(env, fetched_in_action("file:x.nar"))
-    asserts.false(env, fetched_in_action("file:///x.nar"))
+    asserts.true(env, fetched_in_action(["http://mirror.example.org/x.nar", "https://cache.example.org/x.nar"]))
+    for url in ["file:x.nar", "file:///x.nar"]:
+        asserts.false(env, fetched_in_action([url]))
+        asserts.false(env, fetched_in_action([url, "https://cache.example.org/x.nar"]))
     return unittest.end(env)
 
 _urls_test = unittest.make(_urls_impl)
@@ -246,6 +292,7 @@ def lock_file_test_suite(name):
     unit_tests(name, {
         "good": _good_test,
         "faults": _faults_test,
+        "mirrors": _mirrors_test,
         "nars": _nars_test,
         "urls": _urls_test,
     })
