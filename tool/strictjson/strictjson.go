@@ -257,6 +257,12 @@ func (v *Value) want(k kind) error {
 // IsString reports whether v is a string.
 func (v *Value) IsString() bool { return v.kind == kindString }
 
+// IsNull reports whether v is null.
+func (v *Value) IsNull() bool { return v.kind == kindNull }
+
+// IsList reports whether v is a list.
+func (v *Value) IsList() bool { return v.kind == kindArray }
+
 // Text returns the string that v must be.
 func (v *Value) Text() (string, error) {
 	s, _ := v.scalar.(string)
