@@ -1,4 +1,4 @@
-// Package narinfo reads what a binary cache says of one store path, and checks
+// Package narinfo reads and writes what a binary cache says of one store path, and checks
 // who signed it.
 //
 // A narinfo is text: lines of "Field: value" that name a store path, its NAR's
@@ -11,7 +11,7 @@
 // A signature covers path, NarHash, NarSize and references ([Info.Fingerprint]),
 // but neither URL, compression nor FileHash: those are to be believed only in so
 // far as the NAR that they lead to has the signed NarHash. [Parse] and
-// [Info.VerifiedBy] are the entry points. Secret keys are never needed here.
+// [Info.VerifiedBy] are the entry points; who writes a cache has [Info.Sign] and [Info.Marshal].
 //
 // Guix' caches differ in two things (guix/narinfo.scm). Several groups of
 // URL, Compression and FileSize, each begun by its URL, offer the same NAR
