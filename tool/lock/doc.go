@@ -6,6 +6,7 @@
 //	{
 //	  "version": 1,
 //	  "roots": {"web": {"x86_64-linux": "/nix/store/dr6…-web-1.0"}},
+//	  "caches": ["file:../../cache"],
 //	  "paths": {
 //	    "/nix/store/0g8…-gcc": {
 //	      "url": "file:../../cache/nar/1yl….nar.zst",
@@ -38,7 +39,8 @@
 // whose compression comes first in: zstd, br, gzip, lz4, xz, lzip, bzip2, none.
 // A file without FileHash is downloaded when the lock is made, so that the lock pins it.
 //
-// Two more fields are there where the project file asks for them. "mirrors" says
+// "caches" are the caches that were asked, in their order; every file is below one
+// of them. Two more fields are there where the project file asks for them. "mirrors" says
 // where else a cache's files are, under the same relative URLs; "sources" says
 // where a root's store path was looked up:
 //
@@ -49,4 +51,26 @@
 // does that again. [Lock.Marshal] and [Parse] are the text form. Parse believes
 // nothing but the hashes: a lock that somebody edited is whole, or it is an
 // error that says where.
+//
+// # Locking again
+//
+// Where there is a lock already, Make asks no cache for a path if what that lock
+// says of it holds still: its signature is right, by a key of the project,
+// over this path, NarHash, NarSize and references, or its content address
+// is, over path, NarHash and references; and its file is of a cache of the
+// project, before which the project has no cache that wasn't asked before it then, too.
+// So locking again without a change needs no network, and after an update the new paths' narinfos only.
+//
+// What has neither (signed by Guix, allowed to be unsigned, content-addressed by the contents
+// of a file) is asked for again. Its NAR isn't downloaded again to learn hash and
+// size of its file, if the narinfo still says the same URL, NarHash and NarSize; but it is to see whether it
+// has its content address, for which the old lock's word isn't enough.
+//
+// The old lock may be anybody's work. All that is taken from it without a
+// signature over it is where a file is, below a cache of the project, and that file's
+// compression, hash and size; and the NarSize of a content-addressed path. Of a wrong one the worst is a build that
+// fails, since every build checks the NAR. A lock made without the old one can differ in this much, then,
+// and where the caches or the keys have changed: when a cache has moved a file or has a
+// path now that a later one had before, or when a key is trusted now whose signature comes first.
+// Without [Options.Previous], all is asked anew.
 package lock

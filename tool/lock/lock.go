@@ -28,9 +28,11 @@ type Lock struct {
 	// Sources say, by root and system, where a root's store path was looked up that the
 	// project file doesn't name: in a channel, in a file. Nil if there are none.
 	Sources map[string]map[string]string
+	// Caches are the URLs of the caches that were asked, in this order. Every path's
+	// file is below one of them. None ends with a slash or holds credentials; relative file: URLs are as in [Path].
+	Caches []string
 	// Mirrors are, by the URL of a cache, the URLs of caches that have its files under the
-	// same relative URLs: to be tried first, in this order. None ends with a
-	// slash; relative file: URLs are as in [Path]. Nil if there are none.
+	// same relative URLs: to be tried first, in this order. Nil if there are none.
 	Mirrors map[string][]string
 	// Paths are the roots' closures, no more and no less. All are in one store directory.
 	Paths map[store.Path]*Path
@@ -63,7 +65,7 @@ type Path struct {
 	SignedBy string
 	// ContentAddressed is the content address, as [store.ContentAddress] is written.
 	ContentAddressed string
-	// AllowedUnsignedBy is the URL of the cache that needed no signature.
+	// AllowedUnsignedBy is the URL of the cache, one of [Lock.Caches], that needed no signature.
 	AllowedUnsignedBy string
 }
 
@@ -99,6 +101,7 @@ type (
 		Version int                              `json:"version"`
 		Roots   map[string]map[string]store.Path `json:"roots"`
 		Sources map[string]map[string]string     `json:"sources,omitempty"`
+		Caches  []string                         `json:"caches"`
 		Mirrors map[string][]string              `json:"mirrors,omitempty"`
 		Paths   map[store.Path]pathJSON          `json:"paths"`
 		Plan    planJSON                         `json:"plan"`
@@ -130,6 +133,7 @@ func (l *Lock) Marshal() ([]byte, error) {
 		Version: Version,
 		Roots:   l.Roots,
 		Sources: l.Sources,
+		Caches:  l.Caches,
 		Mirrors: l.Mirrors,
 		Paths:   make(map[store.Path]pathJSON, len(l.Paths)),
 		Plan: planJSON{

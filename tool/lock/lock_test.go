@@ -28,6 +28,11 @@ const small = `{
       "x86_64-linux": "/nix/store/22222222222222222222222222222222-other"
     }
   },
+  "caches": [
+    "file:nar",
+    "https://cache.example.org",
+    "file:///cache"
+  ],
   "paths": {
     "/nix/store/00000000000000000000000000000000-app": {
       "url": "file:nar/app.nar.xz",
@@ -100,12 +105,12 @@ const small = `{
 const signature = "key-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=="
 
 // full is small with all that a lock may have.
-var full = strings.Replace(small, `"paths": {`, `"sources": {
+var full = strings.NewReplacer(`"caches": [`, `"sources": {
     "app": {
       "x86_64-linux": "channel nixos-25.05: app"
     }
   },
-  "mirrors": {
+  "caches": [`, `"paths": {`, `"mirrors": {
     "file:nar": [
       "http://inner.example.org"
     ],
@@ -114,7 +119,7 @@ var full = strings.Replace(small, `"paths": {`, `"sources": {
       "http://mirror.example.org/nix"
     ]
   },
-  "paths": {`, 1)
+  "paths": {`).Replace(small)
 
 func TestParse_RoundTrip(t *testing.T) {
 	l, err := Parse([]byte(small))
@@ -151,28 +156,28 @@ func TestParse_Refuses(t *testing.T) {
 		lib   = "11111111111111111111111111111111-lib"
 		other = "22222222222222222222222222222222-other"
 	)
-	if i := strings.Index(small, `"url": "file:nar/app.nar.xz"`); strings.Count(small[:i], "\n")+1 != 14 {
+	if i := strings.Index(small, `"url": "file:nar/app.nar.xz"`); strings.Count(small[:i], "\n")+1 != 19 {
 		t.Fatal("the lines below are wrong")
 	}
 	for _, tc := range []struct{ name, old, new, want string }{
-		{"cut", `"plan": {`, "\x00", "line 47, column 3: invalid character"},
+		{"cut", `"plan": {`, "\x00", "line 52, column 3: invalid character"},
 		{"other version", `"version": 1`, `"version": 2, "new": {}`, "line 2, column 14: version: this strata reads locks of version 1, found 2; use the release that wrote it"},
 		{"no version", `"version": 1,`, ``, "line 1, column 1: version is missing"},
-		{"unknown field", `"compression": "xz"`, `"compression": "xz", "x": 1`, `line 15, column 33: paths["` + app + `"].x: unknown field; known are url, compression`},
-		{"no nar_hash", `"nar_hash": "sha256:2222222222222222222222222222222222222222222222222222222222222222",`, ``, `line 13, column 56: paths["` + app + `"]: nar_hash is missing`},
-		{"short hash", "sha256:22222222", "sha256:2222222", `line 18, column 19: paths["` + app + `"].nar_hash: hash "sha256:22`},
+		{"unknown field", `"compression": "xz"`, `"compression": "xz", "x": 1`, `line 20, column 33: paths["` + app + `"].x: unknown field; known are url, compression`},
+		{"no nar_hash", `"nar_hash": "sha256:2222222222222222222222222222222222222222222222222222222222222222",`, ``, `line 18, column 56: paths["` + app + `"]: nar_hash is missing`},
+		{"short hash", "sha256:22222222", "sha256:2222222", `line 23, column 19: paths["` + app + `"].nar_hash: hash "sha256:22`},
 		{"hash in another form", `sha256:2222222222222222222222222222222222222222222222222222222222222222`, "sha256-IiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiIiI=", "nar_hash: want sha256:2222222222222222222222222222222222222222222222222222222222222222, found sha256-Ii"},
 		{"zero hash", strings.Repeat("2", 64), strings.Repeat("0", 64), "nar_hash: the hash is not set"},
 		{"size of zero", `"nar_size": 20`, `"nar_size": 0`, "nar_size: want a number of bytes above 0, found 0"},
 		{"negative size", `"file_size": 10`, `"file_size": -1`, "file_size: want a number of bytes above 0, found -1"},
-		{"unknown compression", `"xz"`, `"rot13"`, "line 15, column 22: paths["},
+		{"unknown compression", `"xz"`, `"rot13"`, "line 20, column 22: paths["},
 		{"URL with a password", "https://cache.example.org/nar/lib.nar", "https://me:pw@cache.example.org/nar/lib.nar", "url: https://***@cache.example.org/nar/lib.nar: a lock holds no credentials"},
 		{"URL of no known scheme", "file:nar/app.nar.xz", "nar/app.nar.xz", "url: \"nar/app.nar.xz\": want a URL"},
 		{"no store path", `"` + app + `": {`, `"/nix/store/app": {`, `paths["/nix/store/app"]: store path "/nix/store/app"`},
 		{"two stores", `"` + app + `": {`, `"/gnu/store/00000000000000000000000000000000-app": {`, "want paths of one store directory, found /gnu/store and /nix/store"},
 		{"path twice", "/nix/store/" + other + `": {`, app + `": {`, `"` + app + `" is there twice`},
-		{"reference that isn't there", `"` + lib + "\"\n      ],\n      \"signature\"", `"33333333333333333333333333333333-gone"` + "\n      ],\n      \"signature\"", `line 13, column 56: paths["` + app + `"]: references: 33333333333333333333333333333333-gone is not among the lock's paths`},
-		{"reference as a whole path", `"00000000000000000000000000000000-app",`, `"` + app + `",`, "line 21, column 9: paths[\"" + app + "\"].references[0]: store path"},
+		{"reference that isn't there", `"` + lib + "\"\n      ],\n      \"signature\"", `"33333333333333333333333333333333-gone"` + "\n      ],\n      \"signature\"", `line 18, column 56: paths["` + app + `"]: references: 33333333333333333333333333333333-gone is not among the lock's paths`},
+		{"reference as a whole path", `"00000000000000000000000000000000-app",`, `"` + app + `",`, "line 26, column 9: paths[\"" + app + "\"].references[0]: store path"},
 		{"references out of order", `"00000000000000000000000000000000-app",
         "` + lib + `"
       ],
@@ -185,19 +190,19 @@ func TestParse_Refuses(t *testing.T) {
 		{"short signature", signature, "key-1:AAAA", `paths["` + app + `"].signature: want a signature of 64 bytes, found 3`},
 		{"signature of a nameless key", signature, signature[len("key-1"):], "signature: want name:base64, found no printable name"},
 		{"signature with bits to spare", signature, signature[:len(signature)-3] + "B==", "signature: want name:base64: illegal base64"},
-		{"signed and unsigned", `"signed_by": "key-2"`, `"signed_by": "key-2", "allowed_unsigned_by": "x"`, "want one of signature, signed_by, content_addressed and allowed_unsigned_by"},
+		{"signed and unsigned", `"signed_by": "key-2"`, `"signed_by": "key-2", "allowed_unsigned_by": "file:nar"`, "want one of signature, signed_by, content_addressed and allowed_unsigned_by"},
 		{"signed by nobody", `"signed_by": "key-2"`, `"signed_by": ""`, "signed_by: want no empty string"},
 		{"root that isn't there", `"x86_64-linux": "` + app, `"x86_64-linux": "/nix/store/33333333333333333333333333333333-gone`, "line 6, column 23: roots.app[\"x86_64-linux\"]: /nix/store/33333333333333333333333333333333-gone is not among the lock's paths"},
 		{"unknown system", `"aarch64-linux": "`, `"arm64": "`, `roots.app.arm64: system "arm64": no container platform`},
 		{"root without a system", "{\n      \"x86_64-linux\": \"/nix/store/" + other + "\"\n    }", "{}", "roots.other: the root has no store path"},
 		{"bad root name", "\"other\": {\n      \"x86_64-linux\": \"/", "\"o/r\": {\n      \"x86_64-linux\": \"/", `root name "o/r"`},
-		{"path that no root needs", ",\n    \"other\": {\n      \"x86_64-linux\": \"/nix/store/" + other + "\"\n    }", "", `line 33, column 58: paths["/nix/store/` + other + `"]: no root needs this path; lock anew`},
+		{"path that no root needs", ",\n    \"other\": {\n      \"x86_64-linux\": \"/nix/store/" + other + "\"\n    }", "", `line 38, column 58: paths["/nix/store/` + other + `"]: no root needs this path; lock anew`},
 		{"no limit", `"max_layers": 2`, `"max_layers": 0`, "plan.max_layers: want 1 to 125, found 0"},
 		{"layer that isn't there", "[\n          \"app-and-1-more-01234567\"", `["app"`, `plan.images.app["x86_64-linux"][0]: there is no layer "app" in plan.layers`},
 		{"layer of an unknown path", `"app-and-1-more-01234567": [`, `"app-and-1-more-01234567": ["00000000000000000000000000000000-aaa",`, `plan.layers["app-and-1-more-01234567"]: 00000000000000000000000000000000-aaa is not among the lock's paths`},
 		{"layer of nothing", `"app-and-1-more-01234567": [`, `"empty": [], "app-and-1-more-01234567": [`, "plan.layers.empty: want at least one store path"},
 		{"bad layer name", `"app-and-1-more-01234567": [`, `"a/b": [`, `plan.layers["a/b"]: layer name "a/b": illegal character '/'`},
-		{"layer that no image has", `"layers": {`, `"layers": {"x": ["` + lib + `"],`, "line 50, column 21: plan.layers.x: no image has this layer; lock anew"},
+		{"layer that no image has", `"layers": {`, `"layers": {"x": ["` + lib + `"],`, "line 55, column 21: plan.layers.x: no image has this layer; lock anew"},
 		{"path in two layers", "\"app-and-1-more-01234567\"\n", "\"app-and-1-more-01234567\", \"" + lib + "\"\n", "is in two layers of the image: app-and-1-more-01234567 and " + lib},
 		{"path in no layer", "01234567\": [\n        \"00000000000000000000000000000000-app\",", "01234567\": [", "plan.images.app[\"x86_64-linux\"]: " + app + " is in no layer of the image"},
 		{"path of another image", "\"app-and-1-more-01234567\"\n", "\"app-and-1-more-01234567\", \"" + other + "\"\n", "/nix/store/" + other + " is in the layer " + other + ", but not in the closure of " + app},
@@ -212,12 +217,19 @@ func TestParse_Refuses(t *testing.T) {
 		{"no sources", `"mirrors": {`, `"sources": {}, "mirrors": {`, `"sources" is there twice`},
 		{"empty list of sources", `"paths": {`, `"sources": {}, "paths": {`, "sources: want at least one root; leave the field out"},
 		{"empty list of mirrors", `"paths": {`, `"mirrors": {}, "paths": {`, "mirrors: want at least one cache; leave the field out"},
-		{"cache without mirrors", `"paths": {`, `"mirrors": {"http://x": []}, "paths": {`, `mirrors["http://x"]: want at least one URL`},
+		{"cache without mirrors", `"paths": {`, `"mirrors": {"file:nar": []}, "paths": {`, `mirrors["file:nar"]: want at least one URL`},
 		{"mirror twice", `"file:../mirror",`, `"file:../mirror", "file:../mirror",`, `mirrors["https://cache.example.org"][1]: file:../mirror is there twice`},
 		{"mirror of itself", `"file:../mirror"`, `"https://cache.example.org"`, `https://cache.example.org is there twice`},
 		{"mirror with a slash", `"file:../mirror"`, `"file:../mirror/"`, `want file:../mirror, found file:../mirror/`},
 		{"mirror with a password", `"file:../mirror"`, `"http://me:pw@x"`, `http://***@x: a lock holds no credentials`},
-		{"mirror of no cache", `"paths": {`, `"mirrors": {"nix": ["http://x"]}, "paths": {`, `mirrors.nix: "nix": want a URL`},
+		{"mirror of no cache", `"paths": {`, `"mirrors": {"http://x": ["http://y"]}, "paths": {`, `mirrors["http://x"]: http://x: want one of the lock's caches: file:nar, https://cache.example.org, file:///cache`},
+		{"no caches", "[\n    \"file:nar\",\n    \"https://cache.example.org\",\n    \"file:///cache\"\n  ]", "[]", "caches: want at least one"},
+		{"cache twice", "\"file:nar\",\n", "\"file:nar\", \"file:nar\",\n", "caches[1]: file:nar is there twice"},
+		{"cache with a password", `"file:nar",` + "\n", `"http://me:pw@x",`, "caches[0]: http://***@x: a lock holds no credentials"},
+		{"file of no cache", "\"file:nar\",\n", "", `paths["` + app + `"].url: file:nar/app.nar.xz: want a file of one of the lock's caches: https://cache.example.org, file:///cache`},
+		{"file out of the cache", "file:nar/app.nar.xz", "file:nar/../app.nar.xz", "url: file:nar/../app.nar.xz: want a file of one of the lock's caches"},
+		{"file out of the cache, encoded", "file:nar/app.nar.xz", "file:nar/x%2F..%2F..%2Fapp.nar.xz", "want a file of one of the lock's caches"},
+		{"unsigned by no cache", `"allowed_unsigned_by": "https://cache.example.org"`, `"allowed_unsigned_by": "https://x"`, "allowed_unsigned_by: https://x: want one of the lock's caches"},
 		{"no plan", `"plan": {`, `"plam": {`, "plam: unknown field"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

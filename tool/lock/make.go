@@ -23,6 +23,10 @@ type Options struct {
 	Dir string
 	// LockDir is the folder that the lock file will be in.
 	LockDir string
+	// Previous is the lock that is there; nil if there is none, or all is to be asked anew. What it
+	// says of a path is kept while the project file still says the same of it:
+	// see the package comment.
+	Previous *Lock
 	// Client fetches. Its own folder must be Dir.
 	Client *fetch.Client
 	// Progress, if set, is told how many paths are found and how many of them
@@ -53,7 +57,7 @@ func (e *PathError) Hint() string { return e.Advice }
 // next. One that fails or says nonsense is an error, so that what a lock says
 // never depends on a bad day of the network.
 //
-// The result depends on the caches' contents only. So do errors: of what is wrong
+// The result depends on the caches' contents and o.Previous only. So do errors: of what is wrong
 // with several paths, all is told, as [PathError]s in the order of
 // the paths joined by [errors.Join]; only that a cache doesn't answer ends the walk at once.
 func Make(ctx context.Context, o Options) (*Lock, error) {
@@ -67,7 +71,7 @@ func Make(ctx context.Context, o Options) (*Lock, error) {
 	if err := w.run(ctx); err != nil {
 		return nil, err
 	}
-	l := &Lock{Roots: map[string]map[string]store.Path{}, Paths: w.done}
+	l := &Lock{Roots: map[string]map[string]store.Path{}, Caches: w.cacheURLs(), Paths: w.done}
 	if cycle := findCycle(l.Paths); cycle != nil {
 		return nil, &PathError{Path: cycle[0], Err: errCycle(cycle)}
 	}

@@ -3,7 +3,6 @@ package lock
 import (
 	"maps"
 	"slices"
-	"strings"
 )
 
 // URLs are where the file is to be had that holds p's NAR, each once and in the order in which to
@@ -12,7 +11,7 @@ import (
 func (l *Lock) URLs(p *Path) []string {
 	var urls []string
 	for _, cache := range slices.Sorted(maps.Keys(l.Mirrors)) {
-		rel, ok := strings.CutPrefix(p.URL, cache+"/")
+		rel, ok := below(cache, p.URL)
 		if !ok {
 			continue
 		}

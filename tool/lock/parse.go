@@ -18,7 +18,7 @@ import (
 )
 
 // Parse reads what [Lock.Marshal] wrote and checks that it is whole: every
-// field of every path is there, every reference is a path of the lock, no two paths
+// field of every path is there, every file is one of a cache, every reference is a path of the lock, no two paths
 // refer to each other, every path is in some root's closure, and the plan covers each root's
 // closure exactly once. Errors say where in the file.
 func Parse(b []byte) (*Lock, error) {
@@ -42,6 +42,7 @@ func Parse(b []byte) (*Lock, error) {
 	}
 	err = doc.Fields(
 		strictjson.Field{Name: "version", Read: func(*strictjson.Value) error { return nil }},
+		strictjson.Field{Name: "caches", Read: p.caches},
 		strictjson.Field{Name: "paths", Read: p.paths},
 		strictjson.Field{Name: "roots", Read: p.roots},
 		strictjson.Field{Name: "sources", Read: p.sources, Optional: true},
@@ -69,6 +70,24 @@ func (p *parser) checkVersion(name string, v *strictjson.Value) error {
 	n, err := v.Int()
 	if err == nil && n != Version {
 		err = v.Errorf("this strata reads locks of version %d, found %d; use the release that wrote it, or lock anew", Version, n)
+	}
+	return err
+}
+
+func (p *parser) caches(v *strictjson.Value) error {
+	err := v.Each(func(e *strictjson.Value) error {
+		var url string
+		if err := strictjson.Parsed(&url, parseCacheURL)(e); err != nil {
+			return err
+		}
+		if slices.Contains(p.lock.Caches, url) {
+			return e.Errorf("%s is there twice", url)
+		}
+		p.lock.Caches = append(p.lock.Caches, url)
+		return nil
+	})
+	if err == nil && len(p.lock.Caches) == 0 {
+		err = v.Errorf("want at least one")
 	}
 	return err
 }
@@ -119,7 +138,7 @@ func (p *parser) paths(v *strictjson.Value) error {
 func (p *parser) path(v *strictjson.Value) (*Path, error) {
 	out := new(Path)
 	err := v.Fields(
-		strictjson.Field{Name: "url", Read: strictjson.Parsed(&out.URL, parseURL)},
+		strictjson.Field{Name: "url", Read: strictjson.Parsed(&out.URL, p.parseFileURL)},
 		strictjson.Field{Name: "compression", Read: strictjson.Parsed(&out.Compression, func(s string) (string, error) {
 			return s, narfile.CheckCompression(s)
 		})},
@@ -134,7 +153,7 @@ func (p *parser) path(v *strictjson.Value) (*Path, error) {
 		strictjson.Field{Name: "signature", Read: strictjson.Parsed(&out.Signature, parseSignature), Optional: true},
 		strictjson.Field{Name: "signed_by", Read: wordInto(&out.SignedBy), Optional: true},
 		strictjson.Field{Name: "content_addressed", Read: strictjson.Parsed(&out.ContentAddressed, parseContentAddressed), Optional: true},
-		strictjson.Field{Name: "allowed_unsigned_by", Read: wordInto(&out.AllowedUnsignedBy), Optional: true},
+		strictjson.Field{Name: "allowed_unsigned_by", Read: strictjson.Parsed(&out.AllowedUnsignedBy, p.parseKnownCache), Optional: true},
 	)
 	if err != nil {
 		return nil, err
@@ -168,6 +187,27 @@ func parseContentAddressed(s string) (string, error) {
 		err = fmt.Errorf("want %s, found %s", ca, s)
 	}
 	return s, err
+}
+
+// parseFileURL takes the URL of a file of one of the lock's caches.
+func (p *parser) parseFileURL(s string) (string, error) {
+	if _, err := parseURL(s); err != nil {
+		return "", err
+	}
+	for _, c := range p.lock.Caches {
+		if _, ok := below(c, s); ok {
+			return s, nil
+		}
+	}
+	return "", fmt.Errorf("%s: want a file of one of the lock's caches: %s", fetch.Redact(s), strings.Join(p.lock.Caches, ", "))
+}
+
+// parseKnownCache takes one of the lock's caches.
+func (p *parser) parseKnownCache(s string) (string, error) {
+	if !slices.Contains(p.lock.Caches, s) {
+		return "", fmt.Errorf("%s: want one of the lock's caches: %s", fetch.Redact(s), strings.Join(p.lock.Caches, ", "))
+	}
+	return s, nil
 }
 
 func parseURL(s string) (string, error) {
@@ -315,7 +355,7 @@ func (p *parser) sources(v *strictjson.Value) error {
 func (p *parser) mirrors(v *strictjson.Value) error {
 	p.lock.Mirrors = map[string][]string{}
 	err := v.Members(func(cache string, list *strictjson.Value) error {
-		if _, err := parseCacheURL(cache); err != nil {
+		if _, err := p.parseKnownCache(cache); err != nil {
 			return list.Errorf("%w", err)
 		}
 		var mirrors []string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/rules-strata/rules_strata/tool/fetch"
@@ -35,6 +36,7 @@ type cache struct {
 type walk struct {
 	o      Options
 	caches []*cache
+	keeper *keeper
 
 	mu     sync.Mutex
 	more   sync.Cond    // on mu: the queue has got longer, or the walk may be over
@@ -73,7 +75,19 @@ func newWalk(o Options) (*walk, error) {
 		}
 		w.caches = append(w.caches, &cache{Cache: c, inLock: inLock})
 	}
+	w.keeper = newKeeper(o.Previous, o.Project.PublicKeys, w.cacheURLs())
 	return w, nil
+}
+
+// cacheURLs are the caches as the lock has them. Two that differ by their users only are one there.
+func (w *walk) cacheURLs() []string {
+	var urls []string
+	for _, c := range w.caches {
+		if !slices.Contains(urls, c.inLock) {
+			urls = append(urls, c.inLock)
+		}
+	}
+	return urls
 }
 
 // run walks from the roots until every path is done or failed. A few workers take
@@ -95,7 +109,11 @@ func (w *walk) run(ctx context.Context) error {
 				if !ok {
 					return
 				}
-				p, err := w.lookUp(ctx, path)
+				var err error
+				p := w.keeper.entry(path)
+				if p == nil {
+					p, err = w.lookUp(ctx, path)
+				}
 				if w.finish(path, p, err) {
 					cancel()
 				}
@@ -236,19 +254,20 @@ func (w *walk) check(c *cache, path store.Path, b []byte) (*Path, *PathError) {
 				ca = &address
 			}
 		case c.AllowUnsigned:
-			p.AllowedUnsignedBy = fetch.Redact(c.inLock)
+			p.AllowedUnsignedBy = c.inLock
 		default:
 			return nil, &PathError{Path: path, Err: fmt.Errorf("%w; nor does its content address vouch for it: %w", err, wrong), Advice: adviceOnTrust(err)}
 		}
 	case c.AllowUnsigned:
-		p.AllowedUnsignedBy = fetch.Redact(c.inLock)
+		p.AllowedUnsignedBy = c.inLock
 	default:
 		return nil, &PathError{Path: path, Err: err, Advice: adviceOnTrust(err)}
 	}
 	if err := fetch.Check(p.URL); err != nil {
 		return nil, &PathError{Path: path, Err: err}
 	}
-	if p.FileHash.IsZero() || p.FileSize < 0 || ca != nil {
+	// Whether a file's contents have its content address, the old lock is not believed.
+	if ca != nil || (p.FileHash.IsZero() || p.FileSize < 0) && !w.keeper.file(path, p) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.downloads[path] = download{join(c.URL, from.URL), narfile.File{

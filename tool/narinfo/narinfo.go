@@ -188,7 +188,7 @@ var fields = map[string]func(p *parser, v string) error{
 	},
 	"URL": func(p *parser, v string) error {
 		p.file().URL = v
-		return checkURL(v)
+		return CheckURL(v)
 	},
 	"Compression": func(p *parser, v string) error {
 		p.file().Compression = v // Empty means the default, too.
@@ -314,10 +314,10 @@ func checkWord(s string) error {
 	return nil
 }
 
-// checkURL says what keeps u from naming a file below the cache: it must be a
+// CheckURL says what keeps u from being a narinfo's URL, which names a file below the cache: it must be a
 // relative path, with or without a query, that stays below also when a server
 // or a file system decodes it.
-func checkURL(u string) error {
+func CheckURL(u string) error {
 	if u == "" {
 		return errors.New("want a path relative to the cache, found none")
 	}

@@ -71,6 +71,10 @@ func TestBadCaches(t *testing.T) {
 	if len(lines) != len(badCaches) {
 		t.Errorf("index.tsv has %d cases, this table %d", len(lines), len(badCaches))
 	}
+	otherLock, err := os.ReadFile("../../../examples/web/strata.lock.json")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, line := range lines {
 		name, _, _ := strings.Cut(line, "\t")
 		t.Run(name, func(t *testing.T) {
@@ -87,15 +91,16 @@ func TestBadCaches(t *testing.T) {
 			// A lock and an archive are there already.
 			dir := t.TempDir()
 			lockFile, archive := filepath.Join(dir, "lock.json"), filepath.Join(dir, "image.tar")
-			for _, f := range []string{lockFile, archive} {
-				if err := os.WriteFile(f, []byte("old"), 0o666); err != nil {
+			old := map[string][]byte{lockFile: otherLock, archive: []byte("old")}
+			for f, b := range old {
+				if err := os.WriteFile(f, b, 0o666); err != nil {
 					t.Fatal(err)
 				}
 			}
 			untouched := func(files ...string) {
 				t.Helper()
 				for _, f := range files {
-					if b, err := os.ReadFile(f); err != nil || string(b) != "old" {
+					if b, err := os.ReadFile(f); err != nil || !bytes.Equal(b, old[f]) {
 						t.Errorf("%s was touched: %.20q, %v", f, b, err)
 					}
 				}

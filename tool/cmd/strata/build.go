@@ -105,7 +105,7 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 
 	b := &builder{
 		lock:        l,
-		lockDir:     filepath.Dir(f.lock),
+		lockDir:     lock.Folder(f.lock),
 		settings:    *settings,
 		layers:      layers,
 		compression: f.compression,

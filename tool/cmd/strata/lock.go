@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -31,6 +33,8 @@ type lockFlags struct {
 	roots         []string
 	system        string
 	maxLayers     int
+	refresh       bool
+	check         bool
 }
 
 func newLockCommand() *cobra.Command {
@@ -41,11 +45,15 @@ func newLockCommand() *cobra.Command {
 		Long: `Reads strata.json, asks its caches for the closures of its roots, checks each
 path's signature, plans the layers, and writes strata.lock.json beside it.
 
+What the lock that is there says of a path is kept if it still holds by its
+signature: only new paths are asked for. --refresh asks for all.
+
 With --cache and --root there is no project file: the flags say all.
 
 On any error the lock that is there stays as it is. A lock that would say the
 same isn't touched.`,
 		Example: `  strata lock
+  strata lock --check    # in CI: is the lock what the project file says?
   strata lock --project images/strata.json
   strata lock --cache https://cache.nixos.org \
     --public-key cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY= \
@@ -63,6 +71,8 @@ same isn't touched.`,
 	fl.StringArrayVar(&f.roots, "root", nil, "a root, `NAME=STOREPATH`; repeatable")
 	fl.StringVar(&f.system, "system", defaultSystem, "the `SYSTEM` of each --root")
 	fl.IntVar(&f.maxLayers, "max-layers", plan.DefaultMaxLayers, "the most layers `N` that an image may have")
+	fl.BoolVar(&f.refresh, "refresh", false, "ask the caches for every path, also for what the lock has and its signatures vouch for")
+	fl.BoolVar(&f.check, "check", false, "write nothing; fail if the lock isn't what locking would write")
 	return c
 }
 
@@ -74,23 +84,36 @@ func (f *lockFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	output := cmp.Or(f.output, filepath.Join(dir, lock.DefaultFile))
+	output := cmp.Or(f.output, filepath.Join(filepath.Dir(f.project), lock.DefaultFile))
+	old, damage, err := f.readOld(output)
+	if err != nil {
+		return err
+	}
+	o := lock.Options{
+		Project: p,
+		Dir:     dir,
+		LockDir: lock.Folder(output),
+		Client:  fetch.New(fetch.Options{Dir: dir, UserAgent: userAgent()}),
+	}
+	if !f.refresh {
+		o.Previous = old
+	}
 	progress := newProgress(cmd.ErrOrStderr())
-	client := fetch.New(fetch.Options{Dir: dir, UserAgent: userAgent()})
-	l, err := lock.Make(cmd.Context(), lock.Options{
-		Project:  p,
-		Dir:      dir,
-		LockDir:  filepath.Dir(output),
-		Client:   client,
-		Progress: func(done, found int) { progress.show("%d of %d store paths", done, found) },
-	})
+	o.Progress = func(done, found int) { progress.show("%d of %d store paths", done, found) }
+	l, err := lock.Make(cmd.Context(), o)
 	progress.clear()
 	if err != nil {
 		return stopped(cmd.Context(), err)
 	}
+	if f.check {
+		return f.compare(output, l)
+	}
 	changed, err := lock.Write(output, l)
 	if err != nil {
 		return err
+	}
+	if damage != nil {
+		warn(cmd.ErrOrStderr(), "%v: all was locked anew", damage)
 	}
 	what := "is up to date"
 	if changed {
@@ -98,6 +121,43 @@ func (f *lockFlags) run(cmd *cobra.Command) error {
 	}
 	progress.say("%s %s: %d store paths, %d layers", output, what, len(l.Paths), len(l.Plan.Layers))
 	return nil
+}
+
+// readOld returns the lock that is there, nil if there is none. One that isn't whole
+// (a merge has left its marks in it, another version wrote it) is as none, so
+// that locking mends it; damage says then what is wrong with it.
+func (f *lockFlags) readOld(output string) (old *lock.Lock, damage, err error) {
+	if info, err := os.Stat(output); err == nil && !info.Mode().IsRegular() && !f.check {
+		return nil, nil, nil // Writing says what is wrong with it; reading might wait for ever.
+	}
+	old, err = lock.Read(output)
+	var file *fs.PathError
+	switch {
+	case err == nil:
+		return old, nil, nil
+	case f.check:
+		return nil, nil, &hinted{err, adviceToLock}
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil, nil
+	case errors.As(err, &file):
+		return nil, nil, err
+	}
+	return nil, err, nil
+}
+
+const adviceToLock = "run `strata lock`, and check in what it writes"
+
+// compare is what --check does: an error unless l is what the lock file says, to the byte.
+func (f *lockFlags) compare(output string, l *lock.Lock) error {
+	is, err := os.ReadFile(output)
+	if err != nil {
+		return err
+	}
+	want, err := l.Marshal()
+	if err != nil || bytes.Equal(is, want) {
+		return err
+	}
+	return &hinted{fmt.Errorf("%s isn't what locking would write", output), adviceToLock}
 }
 
 // stopped returns why the program was told to stop, if that is why err came.
@@ -123,7 +183,7 @@ func (f *lockFlags) readProject(cmd *cobra.Command) (*project.Project, string, e
 		if errors.Is(err, fs.ErrNotExist) {
 			err = &hinted{err, "write a project file, or say all by --cache, --public-key and --root"}
 		}
-		return p, filepath.Dir(f.project), err
+		return p, lock.Folder(f.project), err
 	}
 	if cmd.Flags().Changed("project") {
 		return nil, "", usagef("--project and %s exclude each other: a project file says that itself", given[0])

@@ -5,7 +5,7 @@
 // Here are the command lines only; what they do is in tool/lock, tool/layer and tool/image.
 //
 // The rules of what it says: results go to standard output; errors to standard
-// error, each "strata: error: …", some with a "strata: hint: …"; progress to standard
+// error, each "strata: error: …" or "strata: warning: …", some with a "strata: hint: …"; progress to standard
 // error, and only if that is a terminal. Exit codes: 0, 1 for a failure, 2 for a
 // command line that makes no sense.
 package main

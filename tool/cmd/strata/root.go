@@ -52,6 +52,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
+// warn writes what people should know who get what they asked for.
+func warn(w io.Writer, format string, args ...any) {
+	fmt.Fprintf(w, "strata: warning: "+format+"\n", args...)
+}
+
 // report writes each of the errors that err joins, and each hint once, at the end.
 func report(w io.Writer, err error) {
 	var hints []string

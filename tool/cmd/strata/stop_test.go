@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -42,7 +43,7 @@ func TestStopped(t *testing.T) {
 		hang string // requests of this suffix stall
 		args []string
 	}{
-		{"fkrb1qrhrnbscg7h6adzd8zp536bkfgb.narinfo", lockArgs},
+		{"fkrb1qrhrnbscg7h6adzd8zp536bkfgb.narinfo", append(slices.Clone(lockArgs), "--refresh")},
 		{".nar.zst", []string{"build", "--lock", lockFile, "-o", archive}},
 		{".nar.zst", []string{"build", "--lock", lockFile, "--max-layers", "1", "-o", archive, "--digest-file", filepath.Join(dir, "digest")}},
 		{".nar.zst", []string{"build", "--lock", lockFile, "--format", "layout", "-o", filepath.Join(dir, "layout")}},
