@@ -5,9 +5,17 @@
 //	  "caches": ["https://cache.nixos.org", {"url": "file:../cache", "allow_unsigned": true}],
 //	  "public_keys": ["cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY="],
 //	  "systems": ["x86_64-linux"],
-//	  "roots": {"web": "/nix/store/…-web-1.0"},
+//	  "channels": {"nixos-25.05": "https://channels.nixos.org/nixos-25.05/store-paths.xz"},
+//	  "roots": {
+//	    "web": "/nix/store/…-web-1.0",
+//	    "nginx": {"package": "nginx"},
+//	    "app": {"file": "result.json"}
+//	  },
 //	  "layering": {"max_layers": 64}
 //	}
+//
+// A root is a store path, or an object that says where one is to be looked up,
+// or an object with one of these for each system. docs/roots.md has all forms.
 //
 // Caches are asked in the order in which they stand there, whatever Priority
 // they give themselves. A public key is Nix's "name:base64" or the S-expression of Guix's
@@ -20,7 +28,6 @@
 package project
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -34,7 +41,6 @@ import (
 	"github.com/rules-strata/rules_strata/tool/image"
 	"github.com/rules-strata/rules_strata/tool/narinfo"
 	"github.com/rules-strata/rules_strata/tool/plan"
-	"github.com/rules-strata/rules_strata/tool/store"
 	"github.com/rules-strata/rules_strata/tool/strictjson"
 )
 
@@ -52,7 +58,9 @@ type Project struct {
 	PublicKeys []narinfo.PublicKey
 	// Systems are the platforms, as Nix and Guix name them: "x86_64-linux".
 	Systems []string
-	// Roots are sorted by name and system. All are in one store directory.
+	// Channels are sorted by name.
+	Channels []Channel
+	// Roots are sorted by name and system. Those that are store paths are all in one store directory.
 	Roots []Root
 	// MaxLayers is the most layers that an image of a root may have.
 	MaxLayers int
@@ -65,12 +73,9 @@ type Cache struct {
 	URL string
 	// AllowUnsigned says that paths of this cache need no signature.
 	AllowUnsigned bool
-}
-
-// Root is a store path that images are made of, on one system.
-type Root struct {
-	Name, System string
-	Path         store.Path
+	// Mirrors are the URLs of caches that have this one's files under the same
+	// relative URLs, in the form of URL.
+	Mirrors []string
 }
 
 // Read reads and checks the project file at path.
@@ -109,6 +114,7 @@ func parse(b []byte, dir string) (*Project, error) {
 		strictjson.Field{Name: "caches", Read: p.readCaches},
 		strictjson.Field{Name: "public_keys", Read: readPublicKeys, Optional: true},
 		strictjson.Field{Name: "systems", Read: p.readSystems},
+		strictjson.Field{Name: "channels", Read: p.readChannels, Optional: true},
 		strictjson.Field{Name: "roots", Read: p.readRoots},
 		strictjson.Field{Name: "layering", Read: p.readLayering, Optional: true},
 	)
@@ -132,10 +138,25 @@ func (p *Project) readCaches(v *strictjson.Value) error {
 					c.AllowUnsigned, err = v.Bool()
 					return err
 				}},
+				strictjson.Field{Name: "mirrors", Optional: true, Read: c.readMirrors},
 			)
 		}
 		p.Caches = append(p.Caches, c)
 		return err
+	})
+}
+
+func (c *Cache) readMirrors(v *strictjson.Value) error {
+	return v.Each(func(e *strictjson.Value) error {
+		var mirror string
+		if err := strictjson.Parsed(&mirror, ParseMirrorURL)(e); err != nil {
+			return err
+		}
+		if mirror == c.URL || slices.Contains(c.Mirrors, mirror) {
+			return e.Errorf("%s is the cache itself, or listed twice", fetch.Redact(mirror))
+		}
+		c.Mirrors = append(c.Mirrors, mirror)
+		return nil
 	})
 }
 
@@ -216,43 +237,6 @@ func (p *Project) readSystems(v *strictjson.Value) error {
 	})
 }
 
-func (p *Project) readRoots(v *strictjson.Value) error {
-	return v.Members(func(name string, m *strictjson.Value) error {
-		if err := CheckRootName(name); err != nil {
-			return m.Errorf("%w", err)
-		}
-		if m.IsString() {
-			if len(p.Systems) != 1 {
-				return m.Errorf(`want an object such as {"x86_64-linux": "/nix/store/…"}: a root by its path alone needs exactly one system, and there are %d`, len(p.Systems))
-			}
-			return p.readRoot(name, p.Systems[0], m)
-		}
-		n := len(p.Roots)
-		err := m.Members(func(system string, path *strictjson.Value) error {
-			if !slices.Contains(p.Systems, system) {
-				return path.Errorf("the system %s is not among the systems: %s", system, strings.Join(p.Systems, ", "))
-			}
-			return p.readRoot(name, system, path)
-		})
-		if err == nil && len(p.Roots) == n {
-			err = m.Errorf("the root has no store path")
-		}
-		return err
-	})
-}
-
-func (p *Project) readRoot(name, system string, v *strictjson.Value) error {
-	r := Root{Name: name, System: system}
-	if err := strictjson.Parsed(&r.Path, store.ParsePath)(v); err != nil {
-		return err
-	}
-	if len(p.Roots) > 0 && p.Roots[0].Path.Dir() != r.Path.Dir() {
-		return v.Errorf("%w", errDirs(p.Roots[0], r))
-	}
-	p.Roots = append(p.Roots, r)
-	return nil
-}
-
 func (p *Project) readLayering(v *strictjson.Value) error {
 	return v.Fields(strictjson.Field{Name: "max_layers", Optional: true, Read: func(v *strictjson.Value) error {
 		n, err := v.Int()
@@ -299,26 +283,11 @@ func (p *Project) Check() error {
 	if len(p.Roots) == 0 {
 		return errors.New("roots: want at least one")
 	}
-	slices.SortFunc(p.Roots, func(a, b Root) int {
-		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.System, b.System))
-	})
-	for i, r := range p.Roots {
-		if i > 0 && r.Name == p.Roots[i-1].Name && r.System == p.Roots[i-1].System {
-			return fmt.Errorf("roots: %s on %s is there twice", r.Name, r.System)
-		}
-		if r.Path.Dir() != p.Roots[0].Path.Dir() {
-			return fmt.Errorf("roots: %w", errDirs(p.Roots[0], r))
-		}
+	if err := p.checkRoots(); err != nil {
+		return err
 	}
 	return plan.CheckMaxLayers(p.MaxLayers)
 }
-
-func errDirs(a, b Root) error {
-	return fmt.Errorf("the roots must be of one store directory: %s is in %s, %s in %s", a.Name, a.Path.Dir(), b.Name, b.Path.Dir())
-}
-
-// StoreDir is the store directory of all roots.
-func (p *Project) StoreDir() string { return p.Roots[0].Path.Dir() }
 
 // ParseCacheURL returns the URL of a cache as [Cache] has it.
 func ParseCacheURL(s string) (string, error) {
@@ -335,34 +304,25 @@ func ParseCacheURL(s string) (string, error) {
 	return s, nil
 }
 
-// ParseSystem returns s if it is a system that images can be made for.
-func ParseSystem(s string) (string, error) {
-	_, err := image.PlatformOf(s)
-	return s, err
+// ParseMirrorURL returns the URL of a mirror as [Cache] has it. It goes into the lock, and so holds no credentials.
+func ParseMirrorURL(s string) (string, error) {
+	url, err := ParseCacheURL(s)
+	if err != nil {
+		return "", err
+	}
+	return url, checkNoUser(url)
 }
 
-// CheckRootName says why name is no name of a root, which becomes a Bazel
-// target in the top package of a lock's repository (rules/private/hub_files.bzl).
-func CheckRootName(name string) error {
-	for i := range len(name) {
-		c := name[i]
-		alnum := '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		if !alnum && (i == 0 || strings.IndexByte("._-", c) < 0) {
-			return fmt.Errorf("root name %q: want letters, digits and . _ -, the first a letter or a digit", name)
-		}
-	}
-	if name == "" || len(name) > 128 {
-		return fmt.Errorf("root name %q: want 1 to 128 characters", name)
-	}
-	if _, err := image.PlatformOf(name); err == nil || slices.Contains(reservedNames, name) {
-		return fmt.Errorf("root name %q: a lock's repository has something else of that name under Bazel; choose another", name)
+// checkNoUser says that rawURL, which can be parsed, holds credentials.
+func checkNoUser(rawURL string) error {
+	if u, err := url.Parse(rawURL); err != nil || u.User != nil {
+		return fmt.Errorf("%s: want a URL without user and password, which belong into ~/.netrc", fetch.Redact(rawURL))
 	}
 	return nil
 }
 
-// reservedNames are the files and packages beside the roots, and what Bazel
-// takes for patterns. rules/private/store_names.bzl has the same.
-var reservedNames = []string{
-	"BUILD", "BUILD.bazel", "MODULE.bazel", "REPO.bazel", "WORKSPACE", "WORKSPACE.bazel", "WORKSPACE.bzlmod",
-	"all", "all-targets", "layer", "nars.bzl", "path",
+// ParseSystem returns s if it is a system that images can be made for.
+func ParseSystem(s string) (string, error) {
+	_, err := image.PlatformOf(s)
+	return s, err
 }

@@ -28,11 +28,15 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantCaches := []Cache{{"file:../../testdata/web/cache", false}, {"https://cache.example.org", false}, {"file:///", true}}
+	wantCaches := []Cache{{URL: "file:../../testdata/web/cache"}, {URL: "https://cache.example.org"}, {URL: "file:///", AllowUnsigned: true}}
 	if !reflect.DeepEqual(p.Caches, wantCaches) {
 		t.Errorf("caches %v, want %v", p.Caches, wantCaches)
 	}
-	wantRoots := []Root{{"Bash_5.2-x", "x86_64-linux", bash}, {"web", "aarch64-linux", bash}, {"web", "x86_64-linux", web}}
+	wantRoots := []Root{
+		{Name: "Bash_5.2-x", System: "x86_64-linux", Path: bash},
+		{Name: "web", System: "aarch64-linux", Path: bash},
+		{Name: "web", System: "x86_64-linux", Path: web},
+	}
 	if !reflect.DeepEqual(p.Roots, wantRoots) {
 		t.Errorf("roots %v, want %v", p.Roots, wantRoots)
 	}
@@ -54,7 +58,7 @@ func TestParse_Minimal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.MaxLayers != 64 || !reflect.DeepEqual(p.Roots, []Root{{"web", "x86_64-linux", web}}) {
+	if p.MaxLayers != 64 || !reflect.DeepEqual(p.Roots, []Root{{Name: "web", System: "x86_64-linux", Path: web}}) {
 		t.Errorf("got %+v", p)
 	}
 }
@@ -62,18 +66,18 @@ func TestParse_Minimal(t *testing.T) {
 func TestParse_Refuses(t *testing.T) {
 	for _, tc := range []struct{ name, old, new, want string }{
 		{"not JSON", `],`, `]`, `line 3, column 3: invalid character '"'`},
-		{"unknown field", `"roots"`, `"rots"`, "line 5, column 11: rots: unknown field; known are caches, public_keys, systems, roots, layering"},
+		{"unknown field", `"roots"`, `"rots"`, "line 5, column 11: rots: unknown field; known are caches, public_keys, systems, channels, roots, layering"},
 		{"missing field", `"caches": ["file:cache"],`, ``, "line 1, column 1: caches is missing"},
 		{"no cache", `"file:cache"`, ``, "caches: want at least one"},
 		{"a path for a URL", `file:cache`, `../cache`, "line 2, column 14: caches[0]: \"../cache\": want a URL (file:, http: or https:); write file:../cache for a path"},
 		{"a scheme of Nix", `file:cache`, `s3://bucket`, `caches[0]: s3://bucket: the scheme "s3" is not known`},
 		{"a query of Nix", `file:cache`, `https://cache.example.org?priority=1`, "without query and fragment"},
 		{"cache twice", `"file:cache"`, `"file:cache/", {"url": "file:cache"}`, "caches: file:cache is listed twice"},
-		{"unknown field of a cache", `"file:cache"`, `{"url": "file:cache", "unsigned": true}`, "caches[0].unsigned: unknown field; known are url, allow_unsigned"},
+		{"unknown field of a cache", `"file:cache"`, `{"url": "file:cache", "unsigned": true}`, "caches[0].unsigned: unknown field; known are url, allow_unsigned, mirrors"},
 		{"leave as a string", `"file:cache"`, `{"url": "file:cache", "allow_unsigned": "yes"}`, "caches[0].allow_unsigned: want true or false, found a string"},
 		{"no key", `"` + key + `"`, ``, "public_keys: want the key of who signs for file:cache"},
 		{"malformed key", key, `strata-web-1:AAAA`, `line 3, column 19: public_keys[0]: public key "strata-web-1": want 32 bytes, found 3`},
-		{"no system", `["x86_64-linux"]`, `[]`, "exactly one system, and there are 0"},
+		{"no system", `["x86_64-linux"]`, `[]`, "roots.web: no system is listed that the root could be for"},
 		{"two systems", `["x86_64-linux"]`, `["x86_64-linux", "aarch64-linux"]`, "line 5, column 20: roots.web: want an object"},
 		{"system twice", `["x86_64-linux"]`, `["x86_64-linux", "x86_64-linux"]`, "systems[1]: x86_64-linux is listed twice"},
 		{"unknown system", `["x86_64-linux"]`, `["amd64"]`, `systems[0]: system "amd64": no container platform is known for it`},
