@@ -72,6 +72,9 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	if via[len(via)-1].URL.Scheme == "https" && req.URL.Scheme == "http" {
 		return fmt.Errorf("%w: it leads from https to http", errRedirect)
 	}
+	if req.Method != via[0].Method { // What net/http makes of a PUT that is answered by 301, 302 or 303.
+		return fmt.Errorf("%w: it turns %s into %s", errRedirect, via[0].Method, req.Method)
+	}
 	// The referring URL's query may be a credential of another host.
 	req.Header.Del("Referer")
 	return nil
