@@ -31,18 +31,8 @@ type File struct {
 // file that it leads to is meant. What exists there and is no regular file, such as a
 // directory or /dev/null, is an error: it can't be replaced.
 func Create(path string) (*File, error) {
-	real, err := filepath.EvalSymlinks(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		real = path
-	case err != nil:
-		return nil, err
-	}
-	info, err := os.Lstat(real)
-	if err == nil && !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: can't be written: it exists and is no regular file", path)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	real, err := place(path)
+	if err != nil {
 		return nil, err
 	}
 	f, err := createBeside(real)
@@ -50,6 +40,25 @@ func Create(path string) (*File, error) {
 		return nil, err
 	}
 	return &File{File: f, path: real, said: path}, nil
+}
+
+// place is where the file will be that is to be at path: no link, and nothing there or a regular file.
+func place(path string) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		real = path
+	case err != nil:
+		return "", err
+	}
+	info, err := os.Lstat(real)
+	if err == nil && !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s: can't be written: it exists and is no regular file", path)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	return real, nil
 }
 
 // createBeside makes a file in the folder of path, under a name that is free.
@@ -78,6 +87,19 @@ func besideName(path string) string {
 
 // Commit closes the file and puts it in its place. On an error nothing is left of it.
 func (f *File) Commit() error { return CommitAll(f) }
+
+// CommitAs is Commit for a file whose name was not known when it was created,
+// since it follows from the bytes: it will be at path, on the same file system. Links and
+// what exists there are dealt with as [Create] does.
+func (f *File) CommitAs(path string) error {
+	real, err := place(path)
+	if err != nil {
+		f.Abort()
+		return err
+	}
+	f.path, f.said = real, path
+	return f.Commit()
+}
 
 // CommitAll commits files that are of no use without one another. None is put
 // in its place before each is closed without an error. On an error nothing is

@@ -259,3 +259,38 @@ func TestWriteIfChanged(t *testing.T) {
 		}
 	}
 }
+
+// The name may follow from the bytes.
+func TestCommitAs(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"first", "second", "first"} {
+		f, err := Create(filepath.Join(dir, "file"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString(name); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.CommitAs(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		f.Abort()
+	}
+	if err := os.Mkdir(filepath.Join(dir, "third"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Create(filepath.Join(dir, "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.CommitAs(filepath.Join(dir, "third")); err == nil {
+		t.Error("a folder is replaced")
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 3 {
+		t.Errorf("left are %v, %v", entries, err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "second")); err != nil || string(b) != "second" {
+		t.Errorf("got %q, %v", b, err)
+	}
+}

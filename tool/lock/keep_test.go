@@ -225,7 +225,7 @@ func TestMake_AsksAgain(t *testing.T) {
 		}
 		var asked, want []string
 		for _, f := range append(sa.since(), sb.since()...) {
-			if f != cacheInfoFile {
+			if f != narinfo.CacheInfoFile {
 				asked = append(asked, f)
 			}
 		}

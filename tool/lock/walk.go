@@ -338,8 +338,8 @@ func adviceOnTrust(err error) string {
 // store directory has nothing for these roots.
 func (w *walk) checkCache(ctx context.Context, c *cache) error {
 	c.infoOnce.Do(func() {
-		url := join(c.URL, cacheInfoFile)
-		b, err := w.o.Client.Get(ctx, url, maxCacheInfo)
+		url := join(c.URL, narinfo.CacheInfoFile)
+		b, err := w.o.Client.Get(ctx, url, narinfo.MaxCacheInfo)
 		if errors.Is(err, fetch.ErrNotFound) {
 			c.infoErr = &CacheError{Err: fmt.Errorf("no binary cache: %w", err), Advice: "a cache's URL is that of the folder that holds nix-cache-info"}
 			return
@@ -348,14 +348,14 @@ func (w *walk) checkCache(ctx context.Context, c *cache) error {
 			c.infoErr = err
 			return
 		}
-		info, err := parseCacheInfo(b)
+		info, err := narinfo.ParseCacheInfo(b)
 		switch want := w.o.Project.StoreDir(); {
 		case err != nil:
 			c.infoErr = &CacheError{Err: fmt.Errorf("%s: %w", fetch.Redact(url), err)}
-		case info.storeDir != "" && info.storeDir != want:
+		case info.StoreDir != "" && info.StoreDir != want:
 			c.infoErr = &CacheError{
-				Err:    fmt.Errorf("%s: the cache is of the store directory %s, the roots are in %s", fetch.Redact(url), info.storeDir, want),
-				Advice: "name a cache of " + want + ", or roots in " + info.storeDir,
+				Err:    fmt.Errorf("%s: the cache is of the store directory %s, the roots are in %s", fetch.Redact(url), info.StoreDir, want),
+				Advice: "name a cache of " + want + ", or roots in " + info.StoreDir,
 			}
 		}
 	})

@@ -1,4 +1,4 @@
-package lock
+package narinfo
 
 import (
 	"bytes"
@@ -10,28 +10,28 @@ import (
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
-// cacheInfoFile is the file at the top of every binary cache (Nix manual, "Binary cache").
-const cacheInfoFile = "nix-cache-info"
+// CacheInfoFile is the file at the top of every binary cache (Nix manual, "Binary cache").
+const CacheInfoFile = "nix-cache-info"
 
-// maxCacheInfo bounds it, in bytes. Real ones have some 60.
-const maxCacheInfo = 64 << 10
+// MaxCacheInfo bounds it, in bytes. Real ones have some 60.
+const MaxCacheInfo = 64 << 10
 
-// cacheInfo is what a cache says of itself.
-type cacheInfo struct {
-	// storeDir is the directory of its store paths; "" if it doesn't say.
-	storeDir string
-	// priority is what Nix orders its substituters by, the lowest first; 50 if
+// CacheInfo is what a cache says of itself.
+type CacheInfo struct {
+	// StoreDir is the directory of its store paths; "" if it doesn't say.
+	StoreDir string
+	// Priority is what Nix orders its substituters by, the lowest first; 50 if
 	// the cache doesn't say. Here the order is that of the project file, which somebody has thought about: so a
 	// lock doesn't change when a cache says something else of itself.
-	priority int
-	// wantMassQuery says that the cache likes being asked for much at once.
-	wantMassQuery bool
+	Priority int
+	// WantMassQuery says that the cache likes being asked for much at once.
+	WantMassQuery bool
 }
 
-// parseCacheInfo reads lines of "Field: value". As Nix does, it ignores fields
+// ParseCacheInfo reads lines of "Field: value". As Nix does, it ignores fields
 // that it has no use for, and white space around values.
-func parseCacheInfo(b []byte) (cacheInfo, error) {
-	info := cacheInfo{priority: 50}
+func ParseCacheInfo(b []byte) (CacheInfo, error) {
+	info := CacheInfo{Priority: 50}
 	if !utf8.Valid(b) {
 		return info, fmt.Errorf("not text")
 	}
@@ -46,21 +46,21 @@ func parseCacheInfo(b []byte) (cacheInfo, error) {
 		value = strings.TrimSpace(value)
 		switch name {
 		case "StoreDir":
-			if info.storeDir != "" && info.storeDir != value {
-				return info, fmt.Errorf("StoreDir is %s and %s", info.storeDir, value)
+			if info.StoreDir != "" && info.StoreDir != value {
+				return info, fmt.Errorf("StoreDir is %s and %s", info.StoreDir, value)
 			}
 			if err := store.CheckDir(value); err != nil {
 				return info, err
 			}
-			info.storeDir = value
+			info.StoreDir = value
 		case "Priority":
 			n, err := strconv.Atoi(value)
 			if err != nil {
 				return info, fmt.Errorf("want a number as %s, found %.40q", name, value)
 			}
-			info.priority = n
+			info.Priority = n
 		case "WantMassQuery":
-			info.wantMassQuery = value == "1"
+			info.WantMassQuery = value == "1"
 		}
 	}
 	return info, nil
