@@ -72,5 +72,9 @@
 // fails, since every build checks the NAR. A lock made without the old one can differ in this much, then,
 // and where the caches or the keys have changed: when a cache has moved a file or has a
 // path now that a later one had before, or when a key is trusted now whose signature comes first.
-// Without [Options.Previous], all is asked anew.
+// With [Options.Refresh], all is asked anew.
+//
+// A root that the project file doesn't name, but says where to look up, keeps its store path
+// while the project file says the same of it, until [Options.Update]: that the lock holds
+// still is what it is for. Its signatures are checked as all others are.
 package lock

@@ -415,7 +415,7 @@ func FuzzCheck(f *testing.F) {
 		w, err := newWalk(Options{
 			Project: projectOf(storePath("app"), []narinfo.PublicKey{good.public}, project.Cache{URL: "file:c", AllowUnsigned: true}),
 			Dir:     ".", LockDir: ".",
-		})
+		}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

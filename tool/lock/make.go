@@ -12,6 +12,7 @@ import (
 	"github.com/rules-strata/rules_strata/tool/fetch"
 	"github.com/rules-strata/rules_strata/tool/plan"
 	"github.com/rules-strata/rules_strata/tool/project"
+	"github.com/rules-strata/rules_strata/tool/roots"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
@@ -23,10 +24,15 @@ type Options struct {
 	Dir string
 	// LockDir is the folder that the lock file will be in.
 	LockDir string
-	// Previous is the lock that is there; nil if there is none, or all is to be asked anew. What it
-	// says of a path is kept while the project file still says the same of it:
-	// see the package comment.
+	// Previous is the lock that is there; nil if there is none. What it says of a
+	// path is kept while it holds by the project file: see the package comment. So
+	// is the store path of a root that the project file doesn't name but says where to look up.
 	Previous *Lock
+	// Refresh says that of paths nothing is kept: the caches are asked for all.
+	Refresh bool
+	// Update are the names of the roots that are looked up anew; UpdateAll says all that can be.
+	Update    []string
+	UpdateAll bool
 	// Client fetches. Its own folder must be Dir.
 	Client *fetch.Client
 	// Progress, if set, is told how many paths are found and how many of them
@@ -64,7 +70,11 @@ func Make(ctx context.Context, o Options) (*Lock, error) {
 	if err := o.Project.Check(); err != nil {
 		return nil, err
 	}
-	w, err := newWalk(o)
+	resolved, err := resolve(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	w, err := newWalk(o, resolved)
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +82,9 @@ func Make(ctx context.Context, o Options) (*Lock, error) {
 		return nil, err
 	}
 	l := &Lock{Roots: map[string]map[string]store.Path{}, Caches: w.cacheURLs(), Paths: w.done}
+	if l.Mirrors, err = w.mirrors(); err != nil {
+		return nil, err
+	}
 	if cycle := findCycle(l.Paths); cycle != nil {
 		return nil, &PathError{Path: cycle[0], Err: errCycle(cycle)}
 	}
@@ -79,11 +92,11 @@ func Make(ctx context.Context, o Options) (*Lock, error) {
 		return nil, err
 	}
 	var images []plan.Image
-	for _, r := range o.Project.Roots {
-		if l.Roots[r.Name] == nil {
-			l.Roots[r.Name] = map[string]store.Path{}
+	for _, r := range resolved {
+		put(&l.Roots, r.Name, r.System, r.Path)
+		if r.Source != "" {
+			put(&l.Sources, r.Name, r.System, r.Source)
 		}
-		l.Roots[r.Name][r.System] = r.Path
 		images = append(images, plan.Image{Root: r.Name, System: r.System, Closure: l.PlanPaths(l.Closure(r.Path))})
 	}
 	if l.Plan, err = plan.Make(images, o.Project.MaxLayers); err != nil {
@@ -91,6 +104,77 @@ func Make(ctx context.Context, o Options) (*Lock, error) {
 	}
 	return l, nil
 }
+
+// put sets a value by root and system.
+func put[T any](m *map[string]map[string]T, root, system string, value T) {
+	if *m == nil {
+		*m = map[string]map[string]T{}
+	}
+	if (*m)[root] == nil {
+		(*m)[root] = map[string]T{}
+	}
+	(*m)[root][system] = value
+}
+
+// resolve returns the store paths of the project's roots.
+func resolve(ctx context.Context, o Options) ([]roots.Root, error) {
+	for _, name := range o.Update {
+		if err := checkUpdate(o.Project, name); err != nil {
+			return nil, err
+		}
+	}
+	return roots.Resolve(ctx, o.Project, roots.Options{
+		Dir: o.Dir, Client: o.Client,
+		Keep: func(name, system, source string) (store.Path, bool) {
+			if o.Previous == nil || o.UpdateAll || slices.Contains(o.Update, name) || o.Previous.Sources[name][system] != source {
+				return "", false
+			}
+			path, ok := o.Previous.Roots[name][system]
+			return path, ok
+		},
+	})
+}
+
+// checkUpdate says why the root of that name can't be looked up anew.
+func checkUpdate(p *project.Project, name string) error {
+	var names []string
+	known := false
+	for _, r := range p.Roots {
+		if r.Name == name {
+			known = true
+		}
+		if r.Path == "" && !slices.Contains(names, r.Name) {
+			names = append(names, r.Name)
+		}
+	}
+	if slices.Contains(names, name) {
+		return nil
+	}
+	advice := "no root of the project file is looked up anywhere: their store paths are in it"
+	if len(names) > 0 {
+		advice = "those that can be updated are " + strings.Join(names, ", ")
+	}
+	if known {
+		return &UpdateError{fmt.Errorf("the root %s can't be updated: its store path is in the project file; change it there", name), advice}
+	}
+	return &UpdateError{fmt.Errorf("there is no root %s to update", name), advice}
+}
+
+// UpdateError says that a root can't be looked up anew.
+type UpdateError struct {
+	Err error
+	// Advice says which can.
+	Advice string
+}
+
+// Error is that of e.Err.
+func (e *UpdateError) Error() string { return e.Err.Error() }
+
+// Unwrap returns e.Err.
+func (e *UpdateError) Unwrap() error { return e.Err }
+
+// Hint returns e.Advice.
+func (e *UpdateError) Hint() string { return e.Advice }
 
 // errNowhere says that no cache has a path.
 var errNowhere = errors.New("none of the caches has it")
@@ -132,7 +216,7 @@ func (w *walk) missing(path store.Path) *PathError {
 		Err:    fmt.Errorf("%w: %s", errNowhere, strings.Join(names, ", ")),
 		Advice: "copy the path with its closure to a cache (nix copy --to …), or name a cache that has it",
 	}
-	for _, r := range w.o.Project.Roots {
+	for _, r := range w.roots {
 		if r.Path == path {
 			err.Err = fmt.Errorf("the root %s on %s: %w", r.Name, r.System, err.Err)
 			return err

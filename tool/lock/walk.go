@@ -11,6 +11,7 @@ import (
 	"github.com/rules-strata/rules_strata/tool/narfile"
 	"github.com/rules-strata/rules_strata/tool/narinfo"
 	"github.com/rules-strata/rules_strata/tool/project"
+	"github.com/rules-strata/rules_strata/tool/roots"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
@@ -35,6 +36,7 @@ type cache struct {
 // walk finds the closure of the roots.
 type walk struct {
 	o      Options
+	roots  []roots.Root
 	caches []*cache
 	keeper *keeper
 
@@ -59,9 +61,10 @@ type download struct {
 	ca   *store.ContentAddress // of a single file; nil if nothing is to be seen
 }
 
-func newWalk(o Options) (*walk, error) {
+func newWalk(o Options, roots []roots.Root) (*walk, error) {
 	w := &walk{
 		o:         o,
+		roots:     roots,
 		found:     map[store.Path]bool{},
 		done:      map[store.Path]*Path{},
 		failed:    map[store.Path]*PathError{},
@@ -75,7 +78,11 @@ func newWalk(o Options) (*walk, error) {
 		}
 		w.caches = append(w.caches, &cache{Cache: c, inLock: inLock})
 	}
-	w.keeper = newKeeper(o.Previous, o.Project.PublicKeys, w.cacheURLs())
+	old := o.Previous
+	if o.Refresh {
+		old = nil
+	}
+	w.keeper = newKeeper(old, o.Project.PublicKeys, w.cacheURLs())
 	return w, nil
 }
 
@@ -90,6 +97,26 @@ func (w *walk) cacheURLs() []string {
 	return urls
 }
 
+// mirrors are the caches' mirrors as the lock has them; nil if there are none.
+func (w *walk) mirrors() (map[string][]string, error) {
+	var mirrors map[string][]string
+	for _, c := range w.caches {
+		for _, m := range c.Mirrors {
+			url, err := moved(m, w.o.Dir, w.o.LockDir)
+			if err != nil {
+				return nil, err
+			}
+			if mirrors == nil {
+				mirrors = map[string][]string{}
+			}
+			if url != c.inLock && !slices.Contains(mirrors[c.inLock], url) {
+				mirrors[c.inLock] = append(mirrors[c.inLock], url)
+			}
+		}
+	}
+	return mirrors, nil
+}
+
 // run walks from the roots until every path is done or failed. A few workers take
 // paths from a queue, so that a cache which makes up one reference after the other costs
 // no more than the names it was let say.
@@ -97,7 +124,7 @@ func (w *walk) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	w.mu.Lock()
-	for _, r := range w.o.Project.Roots {
+	for _, r := range w.roots {
 		w.add(r.Path)
 	}
 	w.mu.Unlock()
@@ -349,7 +376,7 @@ func (w *walk) checkCache(ctx context.Context, c *cache) error {
 			return
 		}
 		info, err := narinfo.ParseCacheInfo(b)
-		switch want := w.o.Project.StoreDir(); {
+		switch want := w.roots[0].Path.Dir(); {
 		case err != nil:
 			c.infoErr = &CacheError{Err: fmt.Errorf("%s: %w", fetch.Redact(url), err)}
 		case info.StoreDir != "" && info.StoreDir != want:

@@ -34,6 +34,8 @@ type lockFlags struct {
 	system        string
 	maxLayers     int
 	refresh       bool
+	update        []string
+	updateAll     bool
 	check         bool
 }
 
@@ -71,6 +73,8 @@ same isn't touched.`,
 	fl.StringArrayVar(&f.roots, "root", nil, "a root, `NAME=STOREPATH`; repeatable")
 	fl.StringVar(&f.system, "system", defaultSystem, "the `SYSTEM` of each --root")
 	fl.IntVar(&f.maxLayers, "max-layers", plan.DefaultMaxLayers, "the most layers `N` that an image may have")
+	fl.StringArrayVar(&f.update, "update", nil, "look the root `NAME` up anew; repeatable")
+	fl.BoolVar(&f.updateAll, "update-all", false, "look all roots up anew")
 	fl.BoolVar(&f.refresh, "refresh", false, "ask the caches for every path, also for what the lock has and its signatures vouch for")
 	fl.BoolVar(&f.check, "check", false, "write nothing; fail if the lock isn't what locking would write")
 	return c
@@ -94,9 +98,11 @@ func (f *lockFlags) run(cmd *cobra.Command) error {
 		Dir:     dir,
 		LockDir: lock.Folder(output),
 		Client:  fetch.New(fetch.Options{Dir: dir, UserAgent: userAgent()}),
-	}
-	if !f.refresh {
-		o.Previous = old
+
+		Previous:  old,
+		Refresh:   f.refresh,
+		Update:    f.update,
+		UpdateAll: f.updateAll,
 	}
 	progress := newProgress(cmd.ErrOrStderr())
 	o.Progress = func(done, found int) { progress.show("%d of %d store paths", done, found) }
