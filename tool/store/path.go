@@ -57,6 +57,17 @@ func (p Path) Name() string { b := p.Base(); return b[min(HashPartLen+1, len(b))
 // String returns the path as it is.
 func (p Path) String() string { return string(p) }
 
+// SplitName splits the name of a store path into the package's name and its version, as Nix does:
+// the version begins behind the first dash that no letter follows (Nix manual, builtins.parseDrvName).
+func SplitName(name string) (pkg, version string) {
+	for i := range len(name) - 1 {
+		if letter := name[i+1] | 0x20; name[i] == '-' && (letter < 'a' || letter > 'z') {
+			return name[:i], name[i+1:]
+		}
+	}
+	return name, ""
+}
+
 // CheckDir says what keeps dir from being a store directory: it must be an
 // absolute path below the root, of characters out of [0-9a-zA-Z+-._=/], with no
 // empty, "." or ".." component. Nix takes more, but no store is known to need

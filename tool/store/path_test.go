@@ -119,3 +119,26 @@ func FuzzParsePath(f *testing.F) {
 		}
 	})
 }
+
+// As `nix-instantiate --eval -E 'builtins.parseDrvName "…"'` says, of Nix 2.8 and 2.34.
+func TestSplitName(t *testing.T) {
+	for name, want := range map[string][2]string{
+		"nginx-1.22.1":         {"nginx", "1.22.1"},
+		"gcc-12.2.0-libgcc":    {"gcc", "12.2.0-libgcc"},
+		"nix-cache-info":       {"nix-cache-info", ""},
+		"glibc-2.36-9":         {"glibc", "2.36-9"},
+		"python3.11-six-1.16":  {"python3.11-six", "1.16"},
+		"x-":                   {"x-", ""},
+		"-":                    {"-", ""},
+		"x--y":                 {"x", "-y"},
+		"-1":                   {"", "1"},
+		"unstable-2024-01-01":  {"unstable", "2024-01-01"},
+		"a-_b":                 {"a", "_b"},
+		"":                     {"", ""},
+		"bash-interactive-5.2": {"bash-interactive", "5.2"},
+	} {
+		if pkg, version := SplitName(name); pkg != want[0] || version != want[1] {
+			t.Errorf("%q: got %q and %q, want %q", name, pkg, version, want)
+		}
+	}
+}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -253,8 +252,5 @@ func (f *buildFlags) printJSON(cmd *cobra.Command, output string, r *result) err
 		}
 		out.Layers = append(out.Layers, j)
 	}
-	e := json.NewEncoder(cmd.OutOrStdout())
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(out)
+	return writeJSON(cmd.OutOrStdout(), out)
 }

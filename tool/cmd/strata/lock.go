@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -76,7 +77,7 @@ same isn't touched.`,
 	fl.StringArrayVar(&f.update, "update", nil, "look the root `NAME` up anew; repeatable")
 	fl.BoolVar(&f.updateAll, "update-all", false, "look all roots up anew")
 	fl.BoolVar(&f.refresh, "refresh", false, "ask the caches for every path, also for what the lock has and its signatures vouch for")
-	fl.BoolVar(&f.check, "check", false, "write nothing; fail if the lock isn't what locking would write")
+	fl.BoolVar(&f.check, "check", false, "write nothing; fail if the lock isn't what locking would write, and show what would change")
 	return c
 }
 
@@ -112,7 +113,7 @@ func (f *lockFlags) run(cmd *cobra.Command) error {
 		return stopped(cmd.Context(), err)
 	}
 	if f.check {
-		return f.compare(output, l)
+		return f.compare(cmd.OutOrStdout(), output, old, l)
 	}
 	changed, err := lock.Write(output, l)
 	if err != nil {
@@ -124,6 +125,9 @@ func (f *lockFlags) run(cmd *cobra.Command) error {
 	what := "is up to date"
 	if changed {
 		what = "written"
+	}
+	if changed && old != nil {
+		progress.say("%s", diffText(lock.Compare(old, l), false))
 	}
 	progress.say("%s %s: %d store paths, %d layers", output, what, len(l.Paths), len(l.Plan.Layers))
 	return nil
@@ -153,8 +157,8 @@ func (f *lockFlags) readOld(output string) (old *lock.Lock, damage, err error) {
 
 const adviceToLock = "run `strata lock`, and check in what it writes"
 
-// compare is what --check does: an error unless l is what the lock file says, to the byte.
-func (f *lockFlags) compare(output string, l *lock.Lock) error {
+// compare is what --check does: an error unless l is what the lock file says, to the byte. What differs it writes to w.
+func (f *lockFlags) compare(w io.Writer, output string, old, l *lock.Lock) error {
 	is, err := os.ReadFile(output)
 	if err != nil {
 		return err
@@ -163,7 +167,14 @@ func (f *lockFlags) compare(output string, l *lock.Lock) error {
 	if err != nil || bytes.Equal(is, want) {
 		return err
 	}
-	return &hinted{fmt.Errorf("%s isn't what locking would write", output), adviceToLock}
+	d := lock.Compare(old, l)
+	if d.Empty() {
+		return &hinted{fmt.Errorf("%s isn't written as locking would write it", output), adviceToLock}
+	}
+	if _, err := io.WriteString(w, diffText(d, false)); err != nil {
+		return err
+	}
+	return &hinted{fmt.Errorf("%s isn't what the project file says: it would change as shown", output), adviceToLock}
 }
 
 // stopped returns why the program was told to stop, if that is why err came.

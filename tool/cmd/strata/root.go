@@ -93,6 +93,7 @@ func newRootCommand() *cobra.Command {
 bit, without Nix or Guix on the machine: out of a binary cache.
 
   strata lock    checks signatures and pins what strata.json asks for
+  strata diff    shows what differs between two locks
   strata build   makes the image that Bazel makes from the same lock`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -104,8 +105,10 @@ bit, without Nix or Guix on the machine: out of a binary cache.
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	for _, c := range []*cobra.Command{newLockCommand(), newBuildCommand(), newVersionCommand()} {
-		c.Args = noArgs
+	for _, c := range []*cobra.Command{newLockCommand(), newDiffCommand(), newBuildCommand(), newVersionCommand()} {
+		if c.Args == nil {
+			c.Args = noArgs
+		}
 		root.AddCommand(c)
 	}
 	root.Args = func(_ *cobra.Command, args []string) error {
