@@ -94,6 +94,7 @@ bit, without Nix or Guix on the machine: out of a binary cache.
 
   strata lock    checks signatures and pins what strata.json asks for
   strata diff    shows what differs between two locks
+  strata verify  checks a lock again, against its caches
   strata build   makes the image that Bazel makes from the same lock`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -105,7 +106,7 @@ bit, without Nix or Guix on the machine: out of a binary cache.
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	for _, c := range []*cobra.Command{newLockCommand(), newDiffCommand(), newBuildCommand(), newVersionCommand()} {
+	for _, c := range []*cobra.Command{newLockCommand(), newDiffCommand(), newVerifyCommand(), newBuildCommand(), newVersionCommand()} {
 		if c.Args == nil {
 			c.Args = noArgs
 		}
