@@ -95,7 +95,9 @@ bit, without Nix or Guix on the machine: out of a binary cache.
   strata lock    checks signatures and pins what strata.json asks for
   strata diff    shows what differs between two locks
   strata verify  checks a lock again, against its caches
-  strata build   makes the image that Bazel makes from the same lock`,
+  strata build   makes the image that Bazel makes from the same lock
+  strata cache   writes a signed binary cache from store paths on disk
+  strata mirror  copies what a lock names into a cache of your own`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
@@ -106,7 +108,11 @@ bit, without Nix or Guix on the machine: out of a binary cache.
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	for _, c := range []*cobra.Command{newLockCommand(), newDiffCommand(), newVerifyCommand(), newBuildCommand(), newVersionCommand()} {
+	commands := []*cobra.Command{
+		newLockCommand(), newDiffCommand(), newVerifyCommand(), newBuildCommand(),
+		newCacheCommand(), newMirrorCommand(), newVersionCommand(),
+	}
+	for _, c := range commands {
 		if c.Args == nil {
 			c.Args = noArgs
 		}
