@@ -62,7 +62,7 @@ func ParseQuery(s string) (Query, error) {
 			return bad("illegal character %q; want letters, digits and + - . _ ? =", name[i])
 		}
 	}
-	if q.Name, q.Version = splitName(name); q.Name == "" {
+	if q.Name, q.Version = SplitName(name); q.Name == "" {
 		return bad("it has no name")
 	}
 	return q, nil
@@ -96,10 +96,10 @@ func CheckOutput(s string) error {
 	return nil
 }
 
-// splitName splits a store path's name into the package's name and version, as
+// SplitName splits a store path's name into the package's name and version, as
 // builtins.parseDrvName does (nix.dev, "Built-in Functions"): the version
 // begins behind the first dash that isn't followed by a letter.
-func splitName(s string) (name, version string) {
+func SplitName(s string) (name, version string) {
 	for i := 0; i+1 < len(s); i++ {
 		if s[i] == '-' && !isLetter(s[i+1]) {
 			return s[:i], s[i+1:]

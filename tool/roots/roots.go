@@ -11,7 +11,9 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rules-strata/rules_strata/tool/channel"
 	"github.com/rules-strata/rules_strata/tool/fetch"
+	"github.com/rules-strata/rules_strata/tool/graph"
 	"github.com/rules-strata/rules_strata/tool/project"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
@@ -38,19 +40,81 @@ type Options struct {
 }
 
 // Resolve returns the store path of each of p's roots, in their order. All are
-// in one store directory. Of what is wrong with several roots, all is told, joined by [errors.Join].
+// in one store directory. Each list and each file is read once. Of what is
+// wrong with several roots, all is told, joined by [errors.Join].
 func Resolve(ctx context.Context, p *project.Project, o Options) ([]Root, error) {
-	var out []Root
-	var wrong []error
-	for _, r := range p.Roots {
-		if r.Path == "" {
-			wrong = append(wrong, fmt.Errorf("the root %s on %s: not implemented", r.Name, r.System))
-			continue
+	v := &resolver{o: o, p: p, graphs: map[string]*graph.Graph{}, wanted: map[string][]*Root{}, queries: map[*Root]channel.Query{}}
+	out := make([]Root, len(p.Roots))
+	for i, r := range p.Roots {
+		out[i] = Root{Name: r.Name, System: r.System, Path: r.Path}
+		switch {
+		case r.Package != nil:
+			v.wantPackage(r, &out[i])
+		case r.File != nil:
+			v.lookInFile(r.File, &out[i])
 		}
-		out = append(out, Root{Name: r.Name, System: r.System, Path: r.Path})
 	}
-	if len(wrong) > 0 {
-		return nil, errors.Join(wrong...)
+	v.lookInLists(ctx)
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	if len(v.wrong) > 0 {
+		return nil, errors.Join(v.wrong...)
+	}
+	for _, r := range out {
+		if first := out[0]; r.Path.Dir() != first.Path.Dir() {
+			return nil, fmt.Errorf("the roots must be of one store directory: %s is %s, %s is %s", first.Name, first.Path, r.Name, r.Path)
+		}
 	}
 	return out, nil
+}
+
+// resolver looks up the roots of one project.
+type resolver struct {
+	o      Options
+	p      *project.Project
+	graphs map[string]*graph.Graph // by file
+	// wanted are the roots to look up in a list, by its URL; queries what is wanted of each root.
+	wanted  map[string][]*Root
+	queries map[*Root]channel.Query
+	wrong   []error
+}
+
+// Error says what is wrong with one root.
+type Error struct {
+	Name, System string
+	Err          error
+	// Advice is what may help; "" if nothing is known to.
+	Advice string
+}
+
+// Error names the root.
+func (e *Error) Error() string { return fmt.Sprintf("root %s on %s: %v", e.Name, e.System, e.Err) }
+
+// Unwrap returns e.Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Hint returns e.Advice, or that of e.Err.
+func (e *Error) Hint() string {
+	var h interface{ Hint() string }
+	if e.Advice == "" && errors.As(e.Err, &h) {
+		return h.Hint()
+	}
+	return e.Advice
+}
+
+func (v *resolver) fail(r *Root, advice string, err error) {
+	v.wrong = append(v.wrong, &Error{Name: r.Name, System: r.System, Err: err, Advice: advice})
+}
+
+// keep gives r the path that the lock has, if it stays.
+func (v *resolver) keep(r *Root) bool {
+	if v.o.Keep == nil {
+		return false
+	}
+	path, ok := v.o.Keep(r.Name, r.System, r.Source)
+	if ok {
+		r.Path = path
+	}
+	return ok
 }
