@@ -155,21 +155,31 @@ func copyDir(t testing.TB, to, from string) {
 func TestMake_GuixProgress(t *testing.T) {
 	c := fetch.New(fetch.Options{Dir: webData})
 	var told []int
-	_, err := Make(t.Context(), Options{
+	var last Progress
+	l, err := Make(t.Context(), Options{
 		Project: projectOf(guixRoot, []narinfo.PublicKey{guixKey(t)}, project.Cache{URL: "file:guix/baked"}),
 		Dir:     webData, LockDir: webData, Client: c,
-		Progress: func(done, found int) {
-			if done > found || len(told) > 0 && done < told[len(told)-1] {
-				t.Errorf("%d of %d done, after %d", done, found, told)
+		Progress: func(p Progress) {
+			if p.Done > p.Found || p.Bytes < last.Bytes || p.Done < last.Done {
+				t.Errorf("%+v, after %+v", p, last)
 			}
-			told = append(told, done)
+			if last = p; len(told) == 0 || p.Done > told[len(told)-1] {
+				told = append(told, p.Done)
+			}
 		},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []int{0, 0, 0, 0, 0, 1, 2, 3, 4, 5}; !slices.Equal(told, want) {
+	if want := []int{0, 1, 2, 3, 4, 5}; !slices.Equal(told, want) {
 		t.Errorf("told %d, want %d", told, want)
+	}
+	var bytes int64
+	for _, p := range l.Paths {
+		bytes += p.FileSize
+	}
+	if last.Bytes != bytes {
+		t.Errorf("%d bytes at the end, want %d", last.Bytes, bytes)
 	}
 }
 

@@ -35,9 +35,16 @@ type Options struct {
 	UpdateAll bool
 	// Client fetches. Its own folder must be Dir.
 	Client *fetch.Client
-	// Progress, if set, is told how many paths are found and how many of them
-	// are done. It is called by one goroutine at a time.
-	Progress func(done, found int)
+	// Progress, if set, is told how far it is. It is called by one goroutine at a time.
+	Progress func(Progress)
+}
+
+// Progress is how far [Make] is.
+type Progress struct {
+	// Done and Found are store paths: those of which all is known, and those that are known of.
+	Done, Found int
+	// Bytes is how much of files has been read whose narinfos don't say enough.
+	Bytes int64
 }
 
 // PathError says what is wrong with one store path of a closure.

@@ -291,15 +291,23 @@ func TestMake_Refuses(t *testing.T) {
 				c.put(o.set("StorePath", string(storePath("lib"))), good)
 			},
 			[]string{app + ": file:", "the narinfo is about another path: " + string(storePath("lib"))},
-			"",
+			"the cache is wrong",
+		},
+		{
+			true, "narinfo of a reference's hash part and another name", func(c *testCache) {
+				c.put(newObject(t, "app", "lib"), good)
+				c.put(newObject(t, "lib").set("StorePath", string(storePath("lib"))+"x"), good)
+			},
+			[]string{string(storePath("lib")) + ": file:", "the narinfo is about another path: " + string(storePath("lib")) + "x"},
+			"the cache is wrong",
 		},
 		{
 			false, "narinfo of the same hash part and another name", func(c *testCache) {
 				o := newObject(t, "app")
 				c.put(o.set("StorePath", app+"x"), good)
 			},
-			[]string{app + ": file:", "the narinfo is about another path: " + app + "x"},
-			"",
+			[]string{app + ": file:", "the root root on x86_64-linux: by this hash the cache has the name appx, not app"},
+			"if the hash is meant, write " + app + "x",
 		},
 		{
 			false, "narinfo of another store", func(c *testCache) {
@@ -590,7 +598,8 @@ func TestMake_AnyOrder(t *testing.T) {
 		l, err := Make(t.Context(), Options{
 			Project: projectOf(storePath(name(n-1)), []narinfo.PublicKey{good.public}, project.Cache{URL: s.URL}),
 			Dir:     ".", LockDir: ".", Client: client,
-			Progress: func(done, found int) {
+			Progress: func(p Progress) {
+				done, found := p.Done, p.Found
 				if done > found || done < lastDone || found < lastFound {
 					t.Errorf("progress went from %d of %d to %d of %d", lastDone, lastFound, done, found)
 				}

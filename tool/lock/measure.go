@@ -37,7 +37,6 @@ func (w *walk) measure(ctx context.Context) error {
 	for range maxMeasuring {
 		readers <- new(narfile.Reader)
 	}
-	measured := 0
 	for i, path := range paths {
 		g.Go(func() error {
 			if ctx.Err() != nil {
@@ -49,10 +48,8 @@ func (w *walk) measure(ctx context.Context) error {
 			if err == nil {
 				w.mu.Lock()
 				defer w.mu.Unlock()
-				measured++
-				if w.o.Progress != nil {
-					w.o.Progress(len(w.found)-len(paths)+measured, len(w.found))
-				}
+				w.settled++
+				w.tell()
 				return nil
 			}
 			err = &PathError{Path: path, Err: err}
@@ -88,7 +85,12 @@ func (w *walk) measureOne(ctx context.Context, r *narfile.Reader, d download, p 
 		return err
 	}
 	defer src.Close()
-	m := &meter{r: src, h: sha256.New()}
+	m := &meter{r: &counter{src, func(n int) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.read += int64(n)
+		w.tell()
+	}}, h: sha256.New()}
 	if err := r.Reset(m, d.file); err != nil {
 		return err
 	}
@@ -151,5 +153,17 @@ func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
 	m.h.Write(p[:n])
 	m.n += int64(n)
+	return n, err
+}
+
+// counter tells of bytes that pass.
+type counter struct {
+	r    io.Reader
+	tell func(n int)
+}
+
+func (c *counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.tell(n)
 	return n, err
 }

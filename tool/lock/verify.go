@@ -229,7 +229,13 @@ func (v *verifier) file(ctx context.Context, url string, path store.Path, p *Pat
 		return err
 	}
 	defer src.Close()
-	if err := r.Reset(&counter{src, v}, narfile.File{
+	counted := &counter{src, func(n int) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.report.FileBytes += int64(n)
+		v.progress()
+	}}
+	if err := r.Reset(counted, narfile.File{
 		StorePath: path, Compression: p.Compression, FileHash: p.FileHash, FileSize: p.FileSize,
 		NarHash: p.NarHash, NarSize: p.NarSize,
 	}); err != nil {
@@ -267,21 +273,6 @@ func checkNAR(r io.Reader, p *Path) error {
 			return err
 		}
 	}
-}
-
-// counter tells the progress of a file.
-type counter struct {
-	r io.Reader
-	v *verifier
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.v.mu.Lock()
-	defer c.v.mu.Unlock()
-	c.v.report.FileBytes += int64(n)
-	c.v.progress()
-	return n, err
 }
 
 // UnsignedCaches are the caches that the project p lets be unsigned, as a lock in the folder

@@ -51,6 +51,9 @@ type walk struct {
 
 	// downloads are the files that must be looked at, since the narinfo says too little.
 	downloads map[store.Path]download
+	read      int64 // bytes of their files
+
+	settled int // paths of which nothing more will be learned
 }
 
 // download is a file whose hash or size the narinfo doesn't say, or whose NAR
@@ -199,10 +202,22 @@ func (w *walk) finish(path store.Path, p *Path, err error) (ended bool) {
 	}
 	// Whoever waits looks again: there may be more to do, or nothing any more.
 	w.more.Broadcast()
-	if w.o.Progress != nil {
-		w.o.Progress(len(w.done)+len(w.failed)-len(w.downloads), len(w.found))
+	if _, more := w.downloads[path]; !more {
+		w.settled++
 	}
+	w.tell()
 	return w.fatal != nil
+}
+
+// tell tells the progress. W.mu is held.
+func (w *walk) tell() {
+	if w.o.Progress != nil {
+		w.o.Progress(Progress{
+			Done:  w.settled,
+			Found: len(w.found),
+			Bytes: w.read,
+		})
+	}
 }
 
 // lookUp asks the caches for path. What is wrong with the path is a [PathError]; other errors are of a cache.
@@ -251,10 +266,7 @@ func (w *walk) check(c *cache, path store.Path, b []byte) (*Path, *PathError) {
 		return nil, &PathError{Path: path, Err: err, Advice: "the cache serves a damaged narinfo: have it repaired, or use another cache"}
 	}
 	if info.StorePath != path {
-		return nil, &PathError{
-			Path: path, Err: fmt.Errorf("the narinfo is about another path: %s", info.StorePath),
-			Advice: "the cache is wrong: have it repaired, or use another cache",
-		}
+		return nil, w.otherPath(path, info.StorePath)
 	}
 	from, err := choose(info.Files())
 	if err != nil {
@@ -303,6 +315,23 @@ func (w *walk) check(c *cache, path store.Path, b []byte) (*Path, *PathError) {
 		}, ca}
 	}
 	return p, nil
+}
+
+// otherPath is the error for a narinfo that was asked for path and is about found. A cache
+// knows paths by their hash parts; so where somebody wrote the path, its name is likely to be wrong.
+func (w *walk) otherPath(path, found store.Path) *PathError {
+	i := slices.IndexFunc(w.roots, func(r roots.Root) bool { return r.Path == path })
+	if i < 0 || found.HashPart() != path.HashPart() || found.Dir() != path.Dir() {
+		return &PathError{
+			Path: path, Err: fmt.Errorf("the narinfo is about another path: %s", found),
+			Advice: "the cache is wrong: have it repaired, or use another cache",
+		}
+	}
+	return &PathError{
+		Path:   path,
+		Err:    fmt.Errorf("the root %s on %s: by this hash the cache has the name %s, not %s", w.roots[i].Name, w.roots[i].System, found.Name(), path.Name()),
+		Advice: "hash and name must belong together: if the hash is meant, write " + string(found),
+	}
 }
 
 // preferred are the compressions in the order in which files of one NAR are

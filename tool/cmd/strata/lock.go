@@ -106,7 +106,13 @@ func (f *lockFlags) run(cmd *cobra.Command) error {
 		UpdateAll: f.updateAll,
 	}
 	progress := newProgress(cmd.ErrOrStderr())
-	o.Progress = func(done, found int) { progress.show("%d of %d store paths", done, found) }
+	o.Progress = func(p lock.Progress) {
+		read := ""
+		if p.Bytes > 0 {
+			read = ", " + formatBytes(p.Bytes)
+		}
+		progress.show("%d of %d store paths%s", p.Done, p.Found, read)
+	}
 	l, err := lock.Make(cmd.Context(), o)
 	progress.clear()
 	if err != nil {
