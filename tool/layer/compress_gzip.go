@@ -14,27 +14,31 @@ const (
 	gzipDefaultLevel = 6
 
 	// gzipBlockSize is how much of the tar is deflated as one piece, and
-	// gzipDictSize how much of what comes before it the encoder knows then: all that deflate can
-	// refer to. Both are part of what the blob's bytes are, and must not change within one format version.
+	// gzipDictSize how much of what comes before it the encoder knows then (deflate can
+	// refer to 32 KiB). Both are part of what the blob's bytes are, and must not change within one format version.
 	//
-	// Measured on 383 MB of programs and libraries (42 NARs; CPU of the whole program, two workers):
+	// Measured on the corpus of bench/ (783 MB of tar; CPU of the encoder alone on a quarter of it, the least of four runs in
+	// turns, and the sizes of whole blobs), after "umoci insert" of the same files (its encoder is an older one of the same library, at level 5):
 	//
-	//	level 6, 256 KiB, 16 KiB known (as pgzip does it)   139,527,766 bytes   4.2 s
-	//	         512 KiB, 16 KiB                            139,419,549         4.2
-	//	         512 KiB, 32 KiB                            139,355,598         4.2
-	//	         1 MiB,   32 KiB                            139,349,444         4.3
-	//	level 5, 512 KiB, 32 KiB                            141,000,731         3.9
-	//	umoci 0.4.7 (the same encoder at level 5)           141,162,042         5.1
+	//	level 6, 512 KiB, 32 KiB known    269,168,633 bytes   1.69 s
+	//	           1 MiB, 32 KiB                               1.64
+	//	           1 MiB, 16 KiB          269,219,801         1.61
+	//	           2 MiB, 32 KiB                               1.62
+	//	level 5, 512 KiB, 32 KiB          272,649,230         1.54
+	//	level 4, 512 KiB, 32 KiB          279,527,014         1.28
+	//	umoci 0.4.7                       271,584,699
 	//
-	// Smaller blocks would let small layers use more cores, larger ones cost memory and
-	// gain nothing. Level 6 is 1.2 % smaller than level 5 for 6 % more time, once for
-	// each layer; what is stored and pulled many times counts more.
-	gzipBlockSize = 512 << 10
-	gzipDictSize  = 32 << 10
+	// What is known beforehand must be searched through first, so that small blocks cost time;
+	// larger ones cost memory and gain nothing. Level 5 saves 8 % of the encoder's
+	// time, once for each layer, but its blob is larger than umoci's, and what is stored and pulled many times counts more.
+	// Level 4 for blocks of programs alone, where higher levels gain least, would save 6 % of the time for 0.7 % of
+	// size: little, for bytes that depend on a guess. A profile for the compiler (PGO) gains nothing.
+	gzipBlockSize = 1 << 20
+	gzipDictSize  = 16 << 10
 
-	// gzipMaxWorkers bounds the memory on big machines (the whole program took 48 MB with
-	// as many, 21 MB with two). At some 100 MB/s each they take in what one goroutine can unpack and hash.
-	gzipMaxWorkers = 12
+	// gzipMaxWorkers bounds the memory on big machines (the whole program took 53 MB with
+	// as many, 25 MB with two). At some 110 MB/s each they take in most of what one goroutine can unpack and hash.
+	gzipMaxWorkers = 10
 )
 
 // gzipEncoder writes one gzip member (RFC 1952), deflated in blocks by as many

@@ -11,19 +11,19 @@ import (
 // that makes up to six goroutines.
 //
 // Cutting the tar into pieces for any number of cores was measured and left:
-// each piece begins without the window, or with little of it. On 400 MB of programs,
-// libraries and headers (two workers; `zstd -3` gives 127,590,700 bytes, 1.6 s of CPU):
+// each piece begins without the window, or with little of it, and each core needs a piece, its window and its tables. On the
+// corpus of bench/ (783 MB of tar, which zstd -3 makes 236,324,070 bytes; memory of the encoder alone, by the number of cores it keeps busy):
 //
-//	one frame, window 8 MiB, coded literals        127,344,256 bytes   25 MB   2.0 s of CPU
-//	the same, literals coded where it seems worth  127,578,600         25      2.0
-//	a frame for every 8 MiB                        128,525,014         95      1.9
-//	a frame for every 4 MiB                        130,570,309         62      1.9
-//	WithConcurrentBlocks, window 4 MiB             127,811,852        158      2.0
-//	WithConcurrentBlocks, window 1 MiB             131,633,673         63      2.0
+//	one frame, window 8 MiB                      230,640,408 bytes   25 MB
+//	a frame for every 8 MiB                      234,550,076         118 at 2 cores, 197 at 4
+//	a frame for every 4 MiB                      239,042,588         105 at 4, 181 at 8
+//	WithConcurrentBlocks, window 4 MiB           232,864,532         169 at 2, 236 at 4
+//	                      window 2 MiB           240,183,597         156 at 4
+//	                      window 1 MiB           244,216,109         94 at 4, 139 at 8, 229 at 16
 //
-// So every cut costs size, and what costs little of it costs memory per worker,
-// which the encoder would have to bound by giving up workers.
-// The match finder takes in some 300 MB/s. Bazel gives the other cores to other layers.
+// So none that keeps more cores busy stays within 64 MB, and those that come near it make larger blobs than zstd -3 does,
+// for as much CPU or more. The match finder takes in some 300 MB/s. Bazel gives the other cores to other layers.
+// (Literals are coded always: where the encoder were to guess whether it pays, blobs were 0.2 % larger.)
 
 // zstdLevels are the numbers at which the encoder's level changes: it has four,
 // and takes zstd's own numbers for the nearest of them.

@@ -556,9 +556,9 @@ func TestWrite_PinnedDigests(t *testing.T) {
 		digest string
 	}{
 		{Options{Compression: None}, "sha256:9560d70a2a04418a7d7817bd554085372804685affbdf58b0fd0100c750da346"},
-		{Options{Compression: Gzip}, "sha256:7ae411312ac9e3752327e7a1e3e94f01eb947fdbefeecc989c75ef82505bee70"},
-		{Options{Compression: Gzip, Level: LevelFastest}, "sha256:b6828bc1458cd8f7a5a093c85f2ad7f625bbbccc11a42d298be04093460f23e4"},
-		{Options{Compression: Gzip, Level: LevelBest}, "sha256:1a788eb7d1bf3838dc005d3794a36aead31bf7057f4aa92b4f28ca8a82e898a6"},
+		{Options{Compression: Gzip}, "sha256:310b36565ca3d89439ace243c90cdf3d716b009273261d3cbcd2d69ca13a1566"},
+		{Options{Compression: Gzip, Level: LevelFastest}, "sha256:f373969425180b83c6de32520caedaf151ff08a9a9d51ba2042536cc0b36e125"},
+		{Options{Compression: Gzip, Level: LevelBest}, "sha256:4d682a4070bea0677ce4165eb25c4af9bb74e498364b6d9a344055f14f932162"},
 		{Options{Compression: Zstd}, "sha256:c567753d3d14f48f9cc208ff459d96749502298351387e1d8b6bf23c938fa006"},
 		{Options{Compression: Zstd, Level: LevelFastest}, "sha256:5f294b74a925f7cddfa0c9a5e5a0c488cd81449dfe9d652db46da195acd01557"},
 		{Options{Compression: Zstd, Level: LevelBest}, "sha256:b6a678d53cc4d8f8ab3e0201680ab21c5db1392014eca37c677fef5a1eb81870"},
