@@ -6,6 +6,9 @@
 // [New] makes a [Client]; [Client.Open] streams a file of any size and resumes
 // it when the connection breaks; [Client.Get] reads a small one whole.
 //
+// [NewCredentials] finds what hosts want to see, where users of curl and Bazel keep it: netrc files and
+// Bazel's credential helpers.
+//
 // No error, and nothing else that this package hands out for people to read,
 // holds a URL's user, password or query: [Redact] is what they see.
 package fetch

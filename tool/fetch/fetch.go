@@ -26,6 +26,8 @@ type Options struct {
 	Dir string
 	// UserAgent is sent with each request. Default: "strata".
 	UserAgent string
+	// Credentials are what hosts want to see. Default: those in the URLs.
+	Credentials *Credentials
 	// ConnectTimeout bounds the name look-up and TCP connect, and again the TLS handshake. Default: 30 s.
 	ConnectTimeout time.Duration
 	// HeaderTimeout bounds the wait for a response's header. Default: 60 s.

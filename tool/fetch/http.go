@@ -43,6 +43,13 @@ func newHTTPClient(o Options) *http.Client {
 			MaxIdleConnsPerHost:   maxConnsPerHost,
 			// A header is some hundred bytes; the default of 1 MiB is a gift to hostile servers.
 			MaxResponseHeaderBytes: 256 << 10,
+			// net/http itself would only give the status' text, as an error that might pass.
+			OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+				if resp.StatusCode == http.StatusOK {
+					return nil
+				}
+				return fmt.Errorf("by the proxy: %w", newStatusError(resp))
+			},
 			// File hashes cover the stored bytes: nothing may be unpacked on the way.
 			DisableCompression: true,
 		},
@@ -75,8 +82,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	if req.Method != via[0].Method { // What net/http makes of a PUT that is answered by 301, 302 or 303.
 		return fmt.Errorf("%w: it turns %s into %s", errRedirect, via[0].Method, req.Method)
 	}
-	// The referring URL's query may be a credential of another host.
-	req.Header.Del("Referer")
+	redirected(req)
 	return nil
 }
 
@@ -84,14 +90,36 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 type statusError struct {
 	code       int
 	retryAfter time.Duration
+	// refusal and hint say what credentials have to do with it, if anything.
+	refusal, hint string
+}
+
+// newStatusError reads what is left of a response that isn't what was asked for, so that its connection can be used again.
+func newStatusError(resp *http.Response) *statusError {
+	drain(resp)
+	e := &statusError{code: resp.StatusCode, retryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	switch e.code {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
+		e.refusal, e.hint = refusal(resp)
+	}
+	return e
+}
+
+func drain(resp *http.Response) {
+	io.CopyN(io.Discard, resp.Body, maxDrain)
+	resp.Body.Close()
 }
 
 func (e *statusError) Error() string {
-	if text := http.StatusText(e.code); text != "" {
-		return fmt.Sprintf("the server answers %d %s", e.code, text)
+	text := strings.TrimRight(fmt.Sprintf("the server answers %d %s", e.code, http.StatusText(e.code)), " ")
+	if e.refusal != "" {
+		text += "; " + e.refusal
 	}
-	return fmt.Sprintf("the server answers %d", e.code)
+	return text
 }
+
+// Hint says what may help.
+func (e *statusError) Hint() string { return e.hint }
 
 func (e *statusError) Unwrap() error {
 	switch e.code {
@@ -155,24 +183,14 @@ func (c *Client) request(ctx context.Context, u *url.URL, offset int64, ifRange 
 			req.Header.Set("If-Range", ifRange)
 		}
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.do(req)
 	if err != nil {
-		var urlErr *url.Error
-		if errors.As(err, &urlErr) {
-			err = urlErr.Err // url.Error quotes the URL, which after a redirect may be a signed one.
-		}
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
 		return nil, err
 	}
 	if resp.StatusCode == http.StatusOK || offset > 0 && resp.StatusCode == http.StatusPartialContent {
 		return resp, nil
 	}
-	status := &statusError{code: resp.StatusCode, retryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
-	io.CopyN(io.Discard, resp.Body, maxDrain)
-	resp.Body.Close()
-	return nil, status
+	return nil, newStatusError(resp)
 }
 
 // retryAfter reads the header of that name: seconds or a date (RFC 9110, 10.2.3).
@@ -224,13 +242,6 @@ func (r *retries) again(ctx context.Context, offset int64, err error) error {
 
 // named puts the URL before an error.
 func named(u *url.URL, err error) error {
-	var status *statusError
-	if errors.As(err, &status) {
-		switch status.code {
-		case http.StatusUnauthorized, http.StatusProxyAuthRequired:
-			err = fmt.Errorf("%w; it wants credentials", err)
-		}
-	}
 	return fmt.Errorf("%s: %w", redactURL(u), err)
 }
 

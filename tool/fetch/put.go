@@ -106,15 +106,8 @@ func (c *Client) send(ctx context.Context, method string, u *url.URL, body func(
 			req.Header.Set("Expect", "100-continue")
 		}
 	}
-	resp, err := c.http.Do(req)
+	resp, err := c.do(req)
 	if err != nil {
-		var urlErr *url.Error
-		if errors.As(err, &urlErr) {
-			err = urlErr.Err
-		}
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
 		return 0, err
 	}
 	defer resp.Body.Close()
@@ -126,9 +119,7 @@ func (c *Client) send(ctx context.Context, method string, u *url.URL, body func(
 		io.CopyN(io.Discard, resp.Body, maxDrain) // So that the connection can be used again.
 		return resp.ContentLength, nil
 	}
-	status := &statusError{code: resp.StatusCode, retryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
-	io.CopyN(io.Discard, resp.Body, maxDrain)
-	return 0, status
+	return 0, newStatusError(resp)
 }
 
 // busyBody puts off the idle time-out as long as the server takes bytes. Behind

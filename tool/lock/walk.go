@@ -397,7 +397,12 @@ func (w *walk) checkCache(ctx context.Context, c *cache) error {
 		url := join(c.URL, narinfo.CacheInfoFile)
 		b, err := w.o.Client.Get(ctx, url, narinfo.MaxCacheInfo)
 		if errors.Is(err, fetch.ErrNotFound) {
-			c.infoErr = &CacheError{Err: fmt.Errorf("no binary cache: %w", err), Advice: "a cache's URL is that of the folder that holds nix-cache-info"}
+			advice := "a cache's URL is that of the folder that holds nix-cache-info"
+			var refused interface{ Hint() string } // a 403: perhaps for want of credentials
+			if errors.As(err, &refused) && refused.Hint() != "" {
+				advice = refused.Hint()
+			}
+			c.infoErr = &CacheError{Err: fmt.Errorf("no binary cache: %w", err), Advice: advice}
 			return
 		}
 		if err != nil {

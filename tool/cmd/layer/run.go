@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/rules-strata/rules_strata/tool/atomicfile"
 	"github.com/rules-strata/rules_strata/tool/layer"
@@ -28,6 +29,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	default:
 		fmt.Fprintf(stderr, "layer: error: %v\n", err)
+		var h interface{ Hint() string }
+		if errors.As(err, &h) && h.Hint() != "" {
+			fmt.Fprintf(stderr, "layer: hint: %s\n", h.Hint())
+		}
 		return exitFailure
 	}
 }
@@ -69,8 +74,13 @@ func build(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	c.options.TempFile = tempFiles(c.output)
 
+	var open openURL
+	if slices.ContainsFunc(c.nars, func(n narArgs) bool { return n.path == "" }) {
+		if open, err = opener(); err != nil {
+			return err
+		}
+	}
 	nars := make([]layer.NAR, len(c.nars))
-	open := opener()
 	for i, n := range c.nars {
 		nars[i] = layer.NAR{File: n.file, Open: n.source(open)}
 	}

@@ -494,6 +494,36 @@ func TestRun_URL(t *testing.T) {
 	}
 }
 
+// The action's environment names credentials.
+func TestRun_Credentials(t *testing.T) {
+	cache := webDir + "/cache"
+	info := readInfo(t, cache, "fkrb1qrhrnbscg7h6adzd8zp536bkfgb")
+	s := serve(t, cache, func(w http.ResponseWriter, r *http.Request) bool {
+		user, password, _ := r.BasicAuth()
+		if user == "me" && password == "hunter2" {
+			return false
+		}
+		http.Error(w, "who are you?", http.StatusUnauthorized)
+		return true
+	})
+	netrc := filepath.Join(t.TempDir(), "netrc")
+	if err := os.WriteFile(netrc, []byte("machine 127.0.0.1 login me password hunter2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := group(info, "--url="+s.URL+"/"+info.URL)
+	t.Setenv("NETRC", netrc)
+	mustRun(t, args...)
+	t.Setenv("NETRC", netrc+".none")
+	if code, stderr := runIn(t, t.TempDir(), args...); code != exitFailure || !strings.Contains(stderr, "401 Unauthorized") || !strings.Contains(stderr, "\nlayer: hint: if 127.0.0.1 wants credentials") {
+		t.Errorf("exit code %d, want a hint: %s", code, stderr)
+	}
+	t.Setenv("STRATA_CREDENTIAL_HELPER", "/nowhere")
+	if code, stderr := runIn(t, t.TempDir(), args...); code != exitFailure || !strings.Contains(stderr, "$STRATA_CREDENTIAL_HELPER: credential helper /nowhere: ") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	mustRun(t, group(info, fromFile(cache, info))...) // It fetches nothing, and needs none.
+}
+
 // panicAfter answers as a file server does, and cuts the connection after n bytes.
 func panicAfter(w http.ResponseWriter, r *http.Request, cache string, n int64) {
 	http.FileServer(http.Dir(cache)).ServeHTTP(&cutWriter{w, n}, r)

@@ -13,8 +13,15 @@ import (
 // openURL opens what a URL names.
 type openURL func(ctx context.Context, rawURL string) (io.ReadCloser, error)
 
-// opener is the client that all NARs of a run share.
-func opener() openURL { return fetch.New(fetch.Options{UserAgent: "strata-layer"}).Open }
+// opener is the client that all NARs of a run share. The action's environment says what credentials there are: Bazel passes
+// on $NETRC and $STRATA_CREDENTIAL_HELPER by --action_env.
+func opener() (openURL, error) {
+	credentials, err := fetch.NewCredentials()
+	if err != nil {
+		return nil, err
+	}
+	return fetch.New(fetch.Options{UserAgent: "strata-layer", Credentials: credentials}).Open, nil
+}
 
 // source returns how to open the NAR file of n.
 func (n *narArgs) source(open openURL) func(context.Context) (io.ReadCloser, error) {

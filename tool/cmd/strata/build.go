@@ -38,6 +38,7 @@ type buildFlags struct {
 	maxLayers   int
 	tags        []string
 	settings    settingsFlags
+	network     fetchFlags
 }
 
 func newBuildCommand() *cobra.Command {
@@ -71,6 +72,7 @@ what was there before stays.`,
 	fl.StringVar(&f.digestFile, "digest-file", "", "also write the image's digest to `FILE`")
 	fl.BoolVar(&f.json, "json", false, "print digest, layers and their store paths as JSON")
 	f.settings.register(fl)
+	f.network.register(fl)
 	return c
 }
 
@@ -102,9 +104,14 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 
+	client, err := f.network.client(lock.Folder(f.lock))
+	if err != nil {
+		return err
+	}
+
 	b := &builder{
 		lock:        l,
-		lockDir:     lock.Folder(f.lock),
+		client:      client,
 		settings:    *settings,
 		layers:      layers,
 		compression: f.compression,

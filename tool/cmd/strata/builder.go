@@ -32,7 +32,7 @@ const maxLayersAtOnce = 4
 // builder makes one image out of a lock, by the packages that Bazel's actions use.
 type builder struct {
 	lock        *lock.Lock
-	lockDir     string
+	client      *fetch.Client // relative to the lock's folder
 	settings    image.Settings
 	layers      []plan.Layer
 	compression string
@@ -97,8 +97,7 @@ func (b *builder) build(ctx context.Context, d *destination) (*result, error) {
 
 // buildLayers makes the layers' blobs in dir, a few at once.
 func (b *builder) buildLayers(ctx context.Context, dir string) ([]builtLayer, error) {
-	client := fetch.New(fetch.Options{Dir: b.lockDir, UserAgent: userAgent()})
-	defer client.CloseIdleConnections()
+	defer b.client.CloseIdleConnections()
 	out := make([]builtLayer, len(b.layers))
 	var done atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
@@ -110,7 +109,7 @@ func (b *builder) buildLayers(ctx context.Context, dir string) ([]builtLayer, er
 			}
 			out[i] = builtLayer{name: l.Name, path: filepath.Join(dir, strconv.Itoa(i))}
 			var err error
-			if out[i].file, err = b.buildLayer(ctx, client, l, out[i].path); err != nil {
+			if out[i].file, err = b.buildLayer(ctx, l, out[i].path); err != nil {
 				return err
 			}
 			b.progress.show("%d of %d layers", done.Add(1), len(b.layers))
@@ -120,7 +119,7 @@ func (b *builder) buildLayers(ctx context.Context, dir string) ([]builtLayer, er
 	return out, g.Wait()
 }
 
-func (b *builder) buildLayer(ctx context.Context, client *fetch.Client, l plan.Layer, path string) (*digestfile.File, error) {
+func (b *builder) buildLayer(ctx context.Context, l plan.Layer, path string) (*digestfile.File, error) {
 	nars := make([]layer.NAR, len(l.Paths))
 	for i, p := range l.Paths {
 		e := b.lock.Paths[p]
@@ -129,7 +128,7 @@ func (b *builder) buildLayer(ctx context.Context, client *fetch.Client, l plan.L
 				StorePath: p, Compression: e.Compression, FileHash: e.FileHash, FileSize: e.FileSize,
 				NarHash: e.NarHash, NarSize: e.NarSize,
 			},
-			Open: func(ctx context.Context) (io.ReadCloser, error) { return client.Open(ctx, e.URL) },
+			Open: func(ctx context.Context) (io.ReadCloser, error) { return b.client.Open(ctx, e.URL) },
 		}
 	}
 	blob, err := os.Create(path)

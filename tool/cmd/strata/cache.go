@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rules-strata/rules_strata/tool/binarycache"
-	"github.com/rules-strata/rules_strata/tool/fetch"
 	"github.com/rules-strata/rules_strata/tool/graph"
 	"github.com/rules-strata/rules_strata/tool/narinfo"
 )
@@ -22,6 +21,7 @@ type cacheFlags struct {
 	compression string
 	output      string
 	json        bool
+	network     fetchFlags
 }
 
 func newCacheCommand() *cobra.Command {
@@ -61,6 +61,7 @@ public_keys of strata.json, as the cache belongs into caches.`,
 	fl.StringVar(&f.compression, "compression", binarycache.Compressions()[0], "how NARs are compressed: `"+strings.Join(binarycache.Compressions(), "|")+"`")
 	fl.StringVarP(&f.output, "output", "o", "", "the cache: a `DIR|URL`, a folder or an HTTP server that takes PUT")
 	fl.BoolVar(&f.json, "json", false, "say what was done as JSON")
+	f.network.register(fl)
 	return c
 }
 
@@ -82,7 +83,7 @@ func (f *cacheFlags) run(cmd *cobra.Command) error {
 	if !known {
 		return usagef("--compression: want %s, found %q", strings.Join(binarycache.Compressions(), ", "), f.compression)
 	}
-	c, err := openCache(f.output)
+	c, err := openCache(f.output, &f.network)
 	if err != nil {
 		return err
 	}
@@ -137,11 +138,15 @@ func (f *cacheFlags) readGraph(stdin io.Reader) (*graph.Graph, error) {
 }
 
 // openCache opens a cache to write to.
-func openCache(target string) (*binarycache.Cache, error) {
+func openCache(target string, network *fetchFlags) (*binarycache.Cache, error) {
 	if target == "-" {
 		return nil, usagef("a cache is a folder or a URL; standard output can't be one")
 	}
-	return binarycache.Open(target, fetch.New(fetch.Options{UserAgent: userAgent()}))
+	client, err := network.client("")
+	if err != nil {
+		return nil, err
+	}
+	return binarycache.Open(target, client)
 }
 
 // cacheReport is what --json says of a cache that was written.

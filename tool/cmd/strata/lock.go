@@ -38,6 +38,7 @@ type lockFlags struct {
 	update        []string
 	updateAll     bool
 	check         bool
+	network       fetchFlags
 }
 
 func newLockCommand() *cobra.Command {
@@ -78,6 +79,7 @@ same isn't touched.`,
 	fl.BoolVar(&f.updateAll, "update-all", false, "look all roots up anew")
 	fl.BoolVar(&f.refresh, "refresh", false, "ask the caches for every path, also for what the lock has and its signatures vouch for")
 	fl.BoolVar(&f.check, "check", false, "write nothing; fail if the lock isn't what locking would write, and show what would change")
+	f.network.register(fl)
 	return c
 }
 
@@ -94,11 +96,15 @@ func (f *lockFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	client, err := f.network.client(dir)
+	if err != nil {
+		return err
+	}
 	o := lock.Options{
 		Project: p,
 		Dir:     dir,
 		LockDir: lock.Folder(output),
-		Client:  fetch.New(fetch.Options{Dir: dir, UserAgent: userAgent()}),
+		Client:  client,
 
 		Previous:  old,
 		Refresh:   f.refresh,

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -62,12 +63,22 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// serve VAR DIR serves a folder over HTTP, and puts the URL into a variable.
+// serve VAR DIR [STATUS AUTHORIZATION] serves a folder over HTTP, and puts the URL into a variable. What has not that
+// header is answered by that status.
 func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 2 {
-		ts.Fatalf("usage: serve VAR DIR")
+	if neg || len(args) != 2 && len(args) != 4 {
+		ts.Fatalf("usage: serve VAR DIR [STATUS AUTHORIZATION]")
 	}
-	s := httptest.NewServer(http.FileServer(http.Dir(ts.MkAbs(args[1]))))
+	files := http.FileServer(http.Dir(ts.MkAbs(args[1])))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(args) == 4 && r.Header.Get("Authorization") != args[3] {
+			code, err := strconv.Atoi(args[2])
+			ts.Check(err)
+			http.Error(w, "who are you?", code)
+			return
+		}
+		files.ServeHTTP(w, r)
+	}))
 	ts.Defer(s.Close)
 	ts.Setenv(args[0], s.URL)
 	ts.Setenv("HOST", s.Listener.Addr().String())

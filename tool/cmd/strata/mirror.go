@@ -6,13 +6,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rules-strata/rules_strata/tool/binarycache"
-	"github.com/rules-strata/rules_strata/tool/fetch"
 	"github.com/rules-strata/rules_strata/tool/lock"
 )
 
 type mirrorFlags struct {
-	lock string
-	json bool
+	lock    string
+	json    bool
+	network fetchFlags
 }
 
 func newMirrorCommand() *cobra.Command {
@@ -48,11 +48,12 @@ the lock names.`,
 	fl := c.Flags()
 	fl.StringVar(&f.lock, "lock", lock.DefaultFile, "the lock `FILE`")
 	fl.BoolVar(&f.json, "json", false, "say what was done as JSON")
+	f.network.register(fl)
 	return c
 }
 
 func (f *mirrorFlags) run(cmd *cobra.Command, target string) error {
-	c, err := openCache(target)
+	c, err := openCache(target, &f.network)
 	if err != nil {
 		return err
 	}
@@ -60,10 +61,14 @@ func (f *mirrorFlags) run(cmd *cobra.Command, target string) error {
 	if err != nil {
 		return err
 	}
+	client, err := f.network.client(lock.Folder(f.lock))
+	if err != nil {
+		return err
+	}
 	progress := newProgress(cmd.ErrOrStderr())
 	result, caches, err := binarycache.Mirror(cmd.Context(), c, binarycache.MirrorOptions{
 		Lock:     l,
-		Client:   fetch.New(fetch.Options{Dir: lock.Folder(f.lock), UserAgent: userAgent()}),
+		Client:   client,
 		Progress: progress.showCopied,
 	})
 	progress.clear()

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rules-strata/rules_strata/tool/fetch"
 	"github.com/rules-strata/rules_strata/tool/lock"
 	"github.com/rules-strata/rules_strata/tool/project"
 )
@@ -20,6 +19,7 @@ type verifyFlags struct {
 	allowUnsigned []string
 	deep          bool
 	json          bool
+	network       fetchFlags
 }
 
 func newVerifyCommand() *cobra.Command {
@@ -46,6 +46,7 @@ The trusted keys are those of the project file. All that is wrong is told.`,
 	fl.StringArrayVar(&f.allowUnsigned, "allow-unsigned", nil, "in place of a project file's: the `URL` of a cache, as the lock has it, whose paths need no signature; repeatable")
 	fl.BoolVar(&f.deep, "deep", false, "read every NAR")
 	fl.BoolVar(&f.json, "json", false, "write what was found as JSON")
+	f.network.register(fl)
 	return c
 }
 
@@ -68,9 +69,13 @@ func (f *verifyFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	dir := lock.Folder(f.lock)
+	client, err := f.network.client(dir)
+	if err != nil {
+		return err
+	}
 	progress := newProgress(cmd.ErrOrStderr())
 	o := lock.VerifyOptions{
-		Client: fetch.New(fetch.Options{Dir: dir, UserAgent: userAgent()}),
+		Client: client,
 		Deep:   f.deep,
 		Progress: func(paths int, bytes int64) {
 			progress.show("%d of %d store paths, %s", paths, len(l.Paths), formatBytes(bytes))
