@@ -45,6 +45,154 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// forms has each form of a root, of channels and of mirrors.
+const forms = `{
+  "caches": [{"url": "https://cache.example.org", "mirrors": ["https://m.example.org/nix/", "file:../mirror"]}],
+  "public_keys": ["` + key + `"],
+  "systems": ["x86_64-linux", "aarch64-linux"],
+  "channels": {
+    "stable": "https://channels.example.org/stable/store-paths.xz",
+    "own": {"x86_64-linux": "file:x86.txt"}
+  },
+  "roots": {
+    "a": {"package": "nginx", "channel": "stable"},
+    "b": {"aarch64-linux": {"package": "openssl.bin", "channel": "stable"}, "x86_64-linux": {"package": "python3Packages.six", "output": "dist", "channel": "own"}},
+    "c": {"x86_64-linux": {"file": "result.json"}, "aarch64-linux": {"file": "/tmp/a b", "output": "dev", "name": "app-1.0"}},
+    "d": {"x86_64-linux": "` + web + `", "aarch64-linux": {"package": "web-1.0", "channel": "stable", "output": "out"}}
+  }
+}`
+
+func TestParse_Forms(t *testing.T) {
+	p, err := Parse([]byte(forms))
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantCaches := []Cache{{URL: "https://cache.example.org", Mirrors: []string{"https://m.example.org/nix", "file:../mirror"}}}
+	if !reflect.DeepEqual(p.Caches, wantCaches) {
+		t.Errorf("caches %v, want %v", p.Caches, wantCaches)
+	}
+	const stable = "https://channels.example.org/stable/store-paths.xz"
+	wantChannels := []Channel{
+		{"own", map[string]string{"x86_64-linux": "file:x86.txt"}},
+		{"stable", map[string]string{"x86_64-linux": stable, "aarch64-linux": stable}},
+	}
+	if !reflect.DeepEqual(p.Channels, wantChannels) {
+		t.Errorf("channels %v, want %v", p.Channels, wantChannels)
+	}
+	var got []string
+	for _, r := range p.Roots {
+		text := r.Name + " " + r.System + ": "
+		switch {
+		case r.Package != nil:
+			url, err := p.ListURL(r)
+			if err != nil {
+				t.Error(err)
+			}
+			text += r.Package.String() + " in " + url
+		case r.File != nil:
+			text += r.File.FileIn("images") + " " + r.File.Output + " " + r.File.Name
+		default:
+			text += r.Path.String()
+		}
+		got = append(got, text)
+	}
+	want := []string{
+		"a aarch64-linux: nginx in " + stable,
+		"a x86_64-linux: nginx in " + stable,
+		"b aarch64-linux: openssl^bin in " + stable,
+		"b x86_64-linux: python3Packages.six^dist in file:x86.txt",
+		"c aarch64-linux: /tmp/a b dev app-1.0",
+		"c x86_64-linux: images/result.json  ",
+		"d aarch64-linux: web-1.0^out in " + stable,
+		"d x86_64-linux: " + web,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got roots\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if p.StoreDir() != "/nix/store" {
+		t.Errorf("got the store directory %s", p.StoreDir())
+	}
+}
+
+func TestParse_FormsRefuses(t *testing.T) {
+	for _, tc := range []struct{ name, old, new, want string }{
+		{"a mirror with a password", "https://m.", "https://me:hunter2@m.", "line 2, column 63: caches[0].mirrors[0]: https://***@m.example.org/nix: want a URL without user and password, which belong into ~/.netrc"},
+		{"a mirror with a query", "/nix/", "/nix?token=hunter2", "caches[0].mirrors[0]: https://m.example.org/nix?***: want a cache's URL without query"},
+		{"a mirror twice", "file:../mirror", "https://m.example.org/nix", "caches[0].mirrors[1]: https://m.example.org/nix is the cache itself, or listed twice"},
+		{"the cache as its mirror", "file:../mirror", "https://cache.example.org/", "caches[0].mirrors[1]: https://cache.example.org is the cache itself"},
+		{"a mirror that isn't a URL", "file:../mirror", "../mirror", "caches[0].mirrors[1]: \"../mirror\": want a URL"},
+		{"a channel with a password", "https://channels.", "https://me:hunter2@channels.", "line 6, column 15: channels.stable: https://***@channels"},
+		{"a channel that is a folder", "store-paths.xz", "", "channels.stable: https://channels.example.org/stable/: want the URL of the list itself"},
+		{"an endless channel", "store-paths.xz", strings.Repeat("x", 2048), "channels.stable: the URL is longer than 2048 bytes"},
+		{"a channel's name", `"stable": "h`, `"a/b": "h`, `channels["a/b"]: channel name "a/b": want 1 to 128 letters`},
+		{"a channel of no such system", `{"x86_64-linux": "file:x86.txt"}`, `{"i686-linux": "file:x86.txt"}`, `channels.own["i686-linux"]: the system i686-linux is not among the systems`},
+		{"a channel that is a list", `{"x86_64-linux": "file:x86.txt"}`, `["file:x86.txt"]`, "channels.own: want an object, found a list"},
+		{"no channel of that name", `"nginx", "channel": "stable"`, `"nginx", "channel": "stale"`, `line 10, column 10: roots.a: channel "stale" is not among the channels: stable, own`},
+		{"one of several channels", `"nginx", "channel": "stable"`, `"nginx"`, `roots.a: say in which channel to look the package up: "channel": one of stable, own`},
+		{"a channel without that system", `"nginx", "channel": "stable"`, `"nginx", "channel": "own"`, `roots.a: channel own has no list for aarch64-linux`},
+		{"a package that is none", `"nginx"`, `"a b"`, `line 10, column 22: roots.a.package: package "a b": illegal character ' '`},
+		{"two outputs", `"openssl.bin"`, `"openssl.bin", "output": "dev"`, `line 11, column 28: roots.b["aarch64-linux"]: package names the output bin, and output dev; keep one`},
+		{"an output that is none", `"output": "dist"`, `"output": ""`, `roots.b["x86_64-linux"].output: the output has no name; write "out"`},
+		{"package and file", `"package": "nginx"`, `"package": "nginx", "file": "x"`, `roots.a.package: unknown field; known are file, output, name`},
+		{"an unknown field", `"package": "nginx"`, `"package": "nginx", "version": "1"`, `roots.a.version: unknown field; known are package, output, channel`},
+		{"a form in a form", `{"file": "result.json"}`, `{"x86_64-linux": "` + web + `"}`, `roots.c["x86_64-linux"]["x86_64-linux"]: unknown field; known are package, output, channel`},
+		{"a root that is a list", `{"file": "result.json"}`, `["` + web + `"]`, `roots.c["x86_64-linux"]: want an object, found a list`},
+		{"a root that is nothing", `{"file": "result.json"}`, `null`, `roots.c["x86_64-linux"]: want an object, found null`},
+		{"a root that is a number", `{"package": "nginx", "channel": "stable"}`, `7`, `roots.a: want an object, found a number`},
+		{"no file", `"result.json"`, `""`, `roots.c["x86_64-linux"].file: file "": want the name of a file`},
+		{"a file's name of two lines", `"result.json"`, `"a\nb"`, `want the name of a file`},
+		{"a name of two lines", `"app-1.0"`, `"a\nb"`, `roots.c["aarch64-linux"].name: name "a\nb": want the name of a store path`},
+		{"a file for all systems", `{"x86_64-linux": {"file": "result.json"}, "aarch64-linux": {"file": "/tmp/a b", "output": "dev", "name": "app-1.0"}}`, `{"file": "x"}`, `line 12, column 10: roots.c: want an object such as {"x86_64-linux": …, "aarch64-linux": …}: what a file names is of one system, and there are 2`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			changed := strings.Replace(forms, tc.old, tc.new, 1)
+			if changed == forms {
+				t.Fatal("the case changes nothing")
+			}
+			_, err := Parse([]byte(changed))
+			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("error %v, want one with %q", err, tc.want)
+			}
+		})
+	}
+	noChannel := strings.Replace(minimal, `"`+web+`"`, `{"package": "nginx"}`, 1)
+	if _, err := Parse([]byte(noChannel)); err == nil || !strings.Contains(err.Error(), `line 5, column 20: roots.web: there is no channel to look the package up in; add "channels": {`) {
+		t.Errorf("no channel: error %v", err)
+	}
+	// A root by package that flags or code have put together is checked, too.
+	p := &Project{Caches: []Cache{{URL: "file:x", AllowUnsigned: true}}, Systems: []string{"x86_64-linux"}, MaxLayers: 1, Roots: []Root{{Name: "a", System: "x86_64-linux", Package: new(Package)}}}
+	if err := p.Check(); err == nil || !strings.Contains(err.Error(), "roots: a: there is no channel") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestParseRoot(t *testing.T) {
+	for s, want := range map[string]Root{
+		"web=" + web:     {Path: web},
+		"web=@a=b.json":  {File: &File{Path: "a=b.json"}},
+		"web=/nix/store": {},
+		"web":            {},
+		"a/b=" + web:     {},
+		"web=a b":        {},
+		"web=":           {},
+	} {
+		got, err := ParseRoot(s, "x86_64-linux")
+		if want == (Root{}) {
+			if err == nil {
+				t.Errorf("%s is taken", s)
+			}
+			continue
+		}
+		want.Name, want.System = "web", "x86_64-linux"
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %+v, %v", s, got, err)
+		}
+	}
+	if got, err := ParseRoot("web=nginx-1.26.3", "x86_64-linux"); err != nil || got.Package == nil || got.Package.String() != "nginx-1.26.3" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 // minimal is the shortest project file, which the cases below change in one place.
 const minimal = `{
   "caches": ["file:cache"],
@@ -198,6 +346,8 @@ func TestRead(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(minimal))
 	f.Add([]byte(`{"caches":[{"url":"file:///","allow_unsigned":true}],"systems":["x86_64-linux","aarch64-linux"],"roots":{"a.b":{"x86_64-linux":"` + bash + `"}},"layering":{"max_layers":1}}`))
+	f.Add([]byte(forms))
+	f.Add([]byte(`{"caches":[{"url":"file:c","allow_unsigned":true,"mirrors":["file:m"]}],"systems":["x86_64-linux"],"channels":{"c":"file:l"},"roots":{"a":{"package":"b"},"c":{"file":"d"}}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, err := Parse(b)
 		if err != nil {
@@ -207,13 +357,35 @@ func FuzzParse(f *testing.F) {
 			t.Fatal(err)
 		}
 		for _, r := range p.Roots {
-			if CheckRootName(r.Name) != nil || r.Path.Dir() != p.StoreDir() {
+			forms := 0
+			if r.Path != "" {
+				forms++
+				if r.Path.Dir() != p.StoreDir() {
+					t.Fatalf("root %+v", r)
+				}
+			}
+			if r.File != nil {
+				forms++
+			}
+			if r.Package != nil {
+				forms++
+				url, err := p.ListURL(r)
+				if again, err2 := ParseChannelURL(url); err != nil || err2 != nil || again != url {
+					t.Fatalf("root %+v: list %q, %v, %v", r, url, err, err2)
+				}
+			}
+			if CheckRootName(r.Name) != nil || forms != 1 {
 				t.Fatalf("root %+v", r)
 			}
 		}
 		for _, c := range p.Caches {
 			if again, err := ParseCacheURL(c.URL); err != nil || again != c.URL {
 				t.Fatalf("cache %q becomes %q, %v", c.URL, again, err)
+			}
+			for _, m := range c.Mirrors {
+				if again, err := ParseMirrorURL(m); err != nil || again != m || m == c.URL {
+					t.Fatalf("mirror %q becomes %q, %v", m, again, err)
+				}
 			}
 		}
 	})

@@ -46,7 +46,7 @@ type File struct {
 	Path string
 	// Output is which output is meant of what nix build made; "" if that is clear.
 	Output string
-	// Name is which store path is meant of several, by its name or the beginning of it ("web" for web-1.0); "" if that is clear.
+	// Name is which store path is meant of several, by its name with or without version ("web-1.0", "web"); "" if that is clear.
 	Name string
 }
 
@@ -212,6 +212,30 @@ func (f *File) read(v *strictjson.Value) error {
 	)
 }
 
+// ParseRoot reads what a command line says of a root on a system: NAME=STOREPATH,
+// NAME=@FILE, or NAME=PACKAGE, which is looked up in the only channel.
+func ParseRoot(s, system string) (Root, error) {
+	name, text, ok := strings.Cut(s, "=")
+	if !ok {
+		return Root{}, fmt.Errorf("want NAME=STOREPATH, NAME=@FILE or NAME=PACKAGE, found %.300q", s)
+	}
+	if err := CheckRootName(name); err != nil {
+		return Root{}, err
+	}
+	r := Root{Name: name, System: system}
+	var err error
+	if file, ok := strings.CutPrefix(text, "@"); ok {
+		r.File = new(File)
+		r.File.Path, err = parseFile(file)
+	} else if strings.HasPrefix(text, "/") {
+		r.Path, err = store.ParsePath(text)
+	} else {
+		r.Package = new(Package)
+		r.Package.Query, err = channel.ParseQuery(text)
+	}
+	return r, err
+}
+
 // FileIn returns where the file is, where the project file is in the folder dir.
 func (f *File) FileIn(dir string) string {
 	path := filepath.FromSlash(f.Path)
@@ -221,18 +245,24 @@ func (f *File) FileIn(dir string) string {
 	return filepath.Join(dir, path)
 }
 
+// maxFileName and maxChannelURL bound, in bytes, what becomes part of a line in the lock.
+const (
+	maxFileName   = 1024
+	maxChannelURL = 2048
+)
+
 func parseOutput(s string) (string, error) { return s, channel.CheckOutput(s) }
 
 func parseFile(s string) (string, error) {
-	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return "", fmt.Errorf("file %.300q: want the name of a file, without control characters", s)
+	if s == "" || len(s) > maxFileName || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return "", fmt.Errorf("file %.300q: want the name of a file, of at most %d bytes and without control characters", s, maxFileName)
 	}
 	return s, nil
 }
 
 func parseName(s string) (string, error) {
-	if s == "" || len(s) > store.MaxNameLen {
-		return "", fmt.Errorf("name %.80q: want the name of a store path, or the beginning of it, such as web or web-1.0", s)
+	if s == "" || len(s) > store.MaxNameLen || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return "", fmt.Errorf("name %.80q: want the name of a store path, with or without its version, such as web-1.0 or web", s)
 	}
 	return s, nil
 }
@@ -319,6 +349,9 @@ func (p *Project) StoreDir() string {
 // ParseChannelURL returns s if it is the URL of a store-paths list.
 func ParseChannelURL(s string) (string, error) {
 	url, err := ParseMirrorURL(s)
+	if err == nil && len(s) > maxChannelURL {
+		err = fmt.Errorf("the URL is longer than %d bytes", maxChannelURL)
+	}
 	if err == nil && url != s {
 		err = fmt.Errorf("%s: want the URL of the list itself, such as https://channels.nixos.org/nixos-25.05/store-paths.xz", fetch.Redact(s))
 	}

@@ -19,7 +19,6 @@ import (
 	"github.com/rules-strata/rules_strata/tool/narinfo"
 	"github.com/rules-strata/rules_strata/tool/plan"
 	"github.com/rules-strata/rules_strata/tool/project"
-	"github.com/rules-strata/rules_strata/tool/store"
 )
 
 // defaultSystem is what images are made for where nobody says another one.
@@ -32,6 +31,7 @@ type lockFlags struct {
 	allowUnsigned []string
 	publicKeys    []string
 	roots         []string
+	channel       string
 	system        string
 	maxLayers     int
 	refresh       bool
@@ -61,7 +61,10 @@ same isn't touched.`,
   strata lock --project images/strata.json
   strata lock --cache https://cache.nixos.org \
     --public-key cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY= \
-    --root hello=/nix/store/…-hello-2.12.1 -o strata.lock.json`,
+    --root hello=/nix/store/…-hello-2.12.1 -o strata.lock.json
+  strata lock --cache … --public-key … --root hello=@result.json    # nix build --json
+  strata lock --cache … --public-key … --root hello=hello \
+    --channel https://channels.nixos.org/nixos-25.05/store-paths.xz`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd)
 		},
@@ -72,7 +75,8 @@ same isn't touched.`,
 	fl.StringArrayVar(&f.caches, "cache", nil, "the `URL` of a binary cache (file:, http: or https:); repeatable, asked in this order")
 	fl.StringArrayVar(&f.publicKeys, "public-key", nil, "a `KEY` whose signatures are trusted: Nix' name:base64, Guix' (public-key …), or @FILE that holds one; repeatable")
 	fl.StringArrayVar(&f.allowUnsigned, "allow-unsigned", nil, "the `URL` of a --cache whose paths need no signature; repeatable")
-	fl.StringArrayVar(&f.roots, "root", nil, "a root, `NAME=STOREPATH`; repeatable")
+	fl.StringArrayVar(&f.roots, "root", nil, "a root, `NAME=STOREPATH`, NAME=@FILE for the one that a file of Nix or Guix names, or NAME=PACKAGE for one out of the --channel; repeatable")
+	fl.StringVar(&f.channel, "channel", "", "the `URL` of a store-paths list, in which packages are looked up")
 	fl.StringVar(&f.system, "system", defaultSystem, "the `SYSTEM` of each --root")
 	fl.IntVar(&f.maxLayers, "max-layers", plan.DefaultMaxLayers, "the most layers `N` that an image may have")
 	fl.StringArrayVar(&f.update, "update", nil, "look the root `NAME` up anew; repeatable")
@@ -200,7 +204,7 @@ func stopped(ctx context.Context, err error) error {
 // readProject returns the project of the file or of the flags, and the folder
 // that its file: URLs are relative to.
 func (f *lockFlags) readProject(cmd *cobra.Command) (*project.Project, string, error) {
-	flagsOnly := []string{"cache", "root", "public-key", "allow-unsigned", "system", "max-layers"}
+	flagsOnly := []string{"cache", "root", "channel", "public-key", "allow-unsigned", "system", "max-layers"}
 	var given []string
 	for _, name := range flagsOnly {
 		if cmd.Flags().Changed(name) {
@@ -265,18 +269,21 @@ func (f *lockFlags) fromFlags() (*project.Project, error) {
 		p.PublicKeys = append(p.PublicKeys, key)
 	}
 	for _, s := range f.roots {
-		name, text, ok := strings.Cut(s, "=")
-		if !ok {
-			return nil, fmt.Errorf("--root: want NAME=STOREPATH, found %q", s)
-		}
-		if err := project.CheckRootName(name); err != nil {
-			return nil, fmt.Errorf("--root: %w", err)
-		}
-		path, err := store.ParsePath(text)
+		root, err := project.ParseRoot(s, f.system)
 		if err != nil {
 			return nil, fmt.Errorf("--root: %w", err)
 		}
-		p.Roots = append(p.Roots, project.Root{Name: name, System: f.system, Path: path})
+		if root.Package != nil && f.channel == "" {
+			return nil, fmt.Errorf("--root: %s is a package; say by --channel where to look it up, or write a store path or @FILE", s)
+		}
+		p.Roots = append(p.Roots, root)
+	}
+	if f.channel != "" {
+		url, err := project.ParseChannelURL(f.channel)
+		if err != nil {
+			return nil, fmt.Errorf("--channel: %w", err)
+		}
+		p.Channels = []project.Channel{{Name: "channel", URLs: map[string]string{f.system: url}}}
 	}
 	return p, nil
 }
