@@ -50,7 +50,9 @@ func secretKey(t testing.TB, name string) *narinfo.SecretKey {
 	return &k
 }
 
-func publicKeys(t testing.TB) []narinfo.PublicKey { return []narinfo.PublicKey{secretKey(t, "strata-web-1").Public()} }
+func publicKeys(t testing.TB) []narinfo.PublicKey {
+	return []narinfo.PublicKey{secretKey(t, "strata-web-1").Public()}
+}
 
 // infos are the narinfos of a folder.
 func infos(t testing.TB, dir string) map[store.Path]*narinfo.Info {

@@ -54,7 +54,7 @@ func Compressions() []string {
 
 // WriteOptions say what [Write] writes.
 type WriteOptions struct {
-	// Graph has the store paths and their references.
+	// Graph has the store paths and their references: its Nodes are written.
 	Graph *graph.Graph
 	// Store is the folder that holds the paths by their base names.
 	Store *os.Root
@@ -74,12 +74,6 @@ func Write(ctx context.Context, c *Cache, o WriteOptions) (Result, error) {
 	i := slices.IndexFunc(compressions, func(c compression) bool { return c.name == o.Compression })
 	if i < 0 {
 		return Result{}, fmt.Errorf("compression %q is not known; known are %q", o.Compression, Compressions())
-	}
-	if len(o.Graph.Nodes) == 0 {
-		return Result{}, &hintedError{
-			errors.New("the graph says no references: it is what nix build --json says of outputs"),
-			"make it with nix path-info --json --recursive, or take a references graph or a registration",
-		}
 	}
 	if err := c.Prepare(ctx, o.Graph.StoreDir()); err != nil {
 		return Result{}, err

@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/rules-strata/rules_strata/tool/binarycache"
-	"github.com/rules-strata/rules_strata/tool/graph"
 	"github.com/rules-strata/rules_strata/tool/narfile"
 	"github.com/rules-strata/rules_strata/tool/narinfo"
 )
@@ -253,13 +252,6 @@ func TestWrite_Refuses(t *testing.T) {
 		}},
 		{"a graph that isn't closed", "it refers to " + string(leaf) + ", which is neither in the graph nor in ", func(t *testing.T, o *binarycache.WriteOptions, dir string) {
 			o.Graph = s.graph(t, true, leaf)
-		}},
-		{"a graph of outputs", "says no references", func(t *testing.T, o *binarycache.WriteOptions, dir string) {
-			g, err := graph.Parse([]byte(`["` + string(mini) + `"]`))
-			if err != nil {
-				t.Fatal(err)
-			}
-			o.Graph = g
 		}},
 		{"a compression", `compression "rar" is not known`, func(t *testing.T, o *binarycache.WriteOptions, dir string) { o.Compression = "rar" }},
 		{"a folder in a file's place", "is no regular file", func(t *testing.T, o *binarycache.WriteOptions, dir string) {

@@ -22,6 +22,14 @@ func took(t *testing.T, want []byte, code int) http.HandlerFunc {
 	}
 }
 
+// refused reads a PUT's body and answers otherwise: a server that doesn't read may break the connection before its answer is there.
+func refused(code int, header ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		status(code, header...)(w, r)
+	}
+}
+
 func TestPut(t *testing.T) {
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<17) // 2 MiB: asks first
 	for _, c := range []struct {
@@ -35,14 +43,14 @@ func TestPut(t *testing.T) {
 		{"201", big, []http.HandlerFunc{took(t, big, 201)}, 1, ""},
 		{"204, empty", nil, []http.HandlerFunc{took(t, nil, 204)}, 1, ""},
 		{"202 is not stored", []byte("x"), []http.HandlerFunc{took(t, []byte("x"), 202)}, 1, "the server answers 202 Accepted"},
-		{"busy, then taken", big, []http.HandlerFunc{status(503), took(t, big, 201)}, 2, ""},
+		{"busy, then taken", big, []http.HandlerFunc{refused(503), took(t, big, 201)}, 2, ""},
 		{"broken, then taken", big, []http.HandlerFunc{func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, took(t, big, 201)}, 2, ""},
-		{"always busy", []byte("x"), []http.HandlerFunc{status(500)}, 5, "500 Internal Server Error (gave up after 5 attempts)"},
-		{"not allowed", []byte("x"), []http.HandlerFunc{status(405)}, 1, "405 Method Not Allowed"},
-		{"no credentials", big, []http.HandlerFunc{status(401)}, 1, "it wants credentials"},
-		{"full", big, []http.HandlerFunc{status(507)}, 5, "507 Insufficient Storage"},
-		{"moved", big, []http.HandlerFunc{status(307, "Location", "/there"), took(t, big, 201)}, 2, ""},
-		{"moved, for GET", big, []http.HandlerFunc{status(302, "Location", "/there")}, 1, "redirect not followed: it turns PUT into GET"},
+		{"always busy", []byte("x"), []http.HandlerFunc{refused(500)}, 5, "500 Internal Server Error (gave up after 5 attempts)"},
+		{"not allowed", []byte("x"), []http.HandlerFunc{refused(405)}, 1, "405 Method Not Allowed"},
+		{"no credentials", big, []http.HandlerFunc{refused(401)}, 1, "it wants credentials"},
+		{"full", big, []http.HandlerFunc{refused(507)}, 5, "507 Insufficient Storage"},
+		{"moved", big, []http.HandlerFunc{refused(307, "Location", "/there"), took(t, big, 201)}, 2, ""},
+		{"moved, for GET", big, []http.HandlerFunc{refused(302, "Location", "/there")}, 1, "redirect not followed: it turns PUT into GET"},
 	} {
 		client, _ := testClient(t, Options{})
 		url, requests := serve(t, c.handlers...)

@@ -128,7 +128,9 @@ func (b *builder) buildLayer(ctx context.Context, l plan.Layer, path string) (*d
 				StorePath: p, Compression: e.Compression, FileHash: e.FileHash, FileSize: e.FileSize,
 				NarHash: e.NarHash, NarSize: e.NarSize,
 			},
-			Open: func(ctx context.Context) (io.ReadCloser, error) { return b.client.Open(ctx, e.URL) },
+			Open: func(ctx context.Context) (io.ReadCloser, error) {
+				return fetch.OpenAny(ctx, b.client.Open, b.lock.URLs(e), e.FileSize)
+			},
 		}
 	}
 	blob, err := os.Create(path)

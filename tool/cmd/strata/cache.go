@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -126,15 +127,22 @@ func (f *cacheFlags) run(cmd *cobra.Command) error {
 	return nil
 }
 
-func (f *cacheFlags) readGraph(stdin io.Reader) (*graph.Graph, error) {
+func (f *cacheFlags) readGraph(stdin io.Reader) (g *graph.Graph, err error) {
 	if f.graph != "-" {
-		return graph.Read(f.graph)
+		g, err = graph.Read(f.graph)
+	} else {
+		var b []byte
+		if b, err = io.ReadAll(io.LimitReader(stdin, graph.MaxSize+1)); err == nil {
+			g, err = graph.Parse(b)
+		}
 	}
-	b, err := io.ReadAll(io.LimitReader(stdin, graph.MaxSize+1))
-	if err != nil {
-		return nil, err
+	if err == nil && len(g.Nodes) == 0 {
+		err = &hinted{
+			errors.New("it says no references: it is what nix build --json says of outputs"),
+			"make it with nix path-info --json --recursive, or take a references graph or a registration",
+		}
 	}
-	return graph.Parse(b)
+	return g, err
 }
 
 // openCache opens a cache to write to.

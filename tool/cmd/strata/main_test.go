@@ -42,21 +42,24 @@ func webKey(t testing.TB, name string) string {
 
 // The scripts in testdata/script, one for each feature. Beside testscript's own
 // commands they have those below, and the variables WEB (testdata/web), KEY (the public
-// key that signed it) and KEY2 (another one).
+// key that signed it), KEY2 (another one) and DISK (see newDisk).
 func TestScripts(t *testing.T) {
+	disk := newDisk(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("WEB", webDir)
 			e.Setenv("KEY", webKey(t, "strata-web-1"))
 			e.Setenv("KEY2", webKey(t, "strata-web-2"))
+			e.Setenv("DISK", disk)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"serve":  cmdServe,
-			"lists":  cmdLists,
-			"oracle": cmdOracle,
-			"status": cmdStatus,
+			"serve":    cmdServe,
+			"serveput": cmdServePut,
+			"lists":    cmdLists,
+			"oracle":   cmdOracle,
+			"status":   cmdStatus,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,

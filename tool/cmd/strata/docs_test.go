@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The commands in docs/caches.md do what they say, one after the other.
+func TestDocs_Caches(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/caches.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk, dir := newDisk(t), t.TempDir()
+	copyFile := func(to, from, old, new string) {
+		t.Helper()
+		b, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, to), bytes.ReplaceAll(b, []byte(old), []byte(new)), 0o666)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What the lines before the first command make, and a lock.
+	copyFile("closure.json", filepath.Join(disk, "references"), "/nix/store", disk+"/store")
+	copyFile("registration", filepath.Join(disk, "registration"), "", "")
+	copyFile("secret.key", filepath.Join(webDir, "keys/strata-web-1.secret"), "", "")
+	if err := os.MkdirAll(filepath.Join(dir, "mnt/nix"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(disk, "store"), filepath.Join(dir, "mnt/nix/store")); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	strata := func(args ...string) {
+		t.Helper()
+		if code := run(t.Context(), args, new(bytes.Buffer), os.Stderr); code != exitOK {
+			t.Errorf("strata %s: exit code %d", strings.Join(args, " "), code)
+		}
+	}
+	strata("lock", "--cache", "file://"+webDir+"/variants/zstd", "--public-key", webKey(t, "strata-web-1"), "--root", "mini=/nix/store/21c0vs5yp5r1xg52vsmiblv2mlsh0v50-mini-1.0")
+
+	commands := map[string]int{}
+	replace := []string{}
+	for _, host := range []string{"cache", "mirror"} {
+		s := httptest.NewServer(putHandler(t.TempDir()))
+		defer s.Close()
+		replace = append(replace, "https://"+host+".example.com", s.URL)
+	}
+	shell := false
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "```"):
+			shell = line == "```sh"
+		case shell && strings.HasPrefix(line, "strata "):
+			args := strings.Fields(strings.NewReplacer(replace...).Replace(line))[1:]
+			commands[args[0]]++
+			strata(args...)
+		case shell && !strings.HasPrefix(line, "nix"):
+			t.Errorf("what is %q?", line)
+		}
+	}
+	if commands["cache"] < 3 || commands["mirror"] < 2 {
+		t.Errorf("docs/caches.md has the commands %v", commands)
+	}
+	for _, name := range []string{"cache", "other-cache", "mirror"} {
+		if _, err := os.Stat(filepath.Join(dir, name, "21c0vs5yp5r1xg52vsmiblv2mlsh0v50.narinfo")); err != nil {
+			t.Error(err)
+		}
+	}
+}
