@@ -9,7 +9,8 @@ def _nar_repository_impl(rctx):
         directory = None
         if lock_package:
             # A file that never is: to name the lock itself would make Bazel fetch each NAR anew when the lock changes.
-            directory = str(rctx.path(Label(lock_package + ":strata.no_such_file")).dirname)
+            # `strata lock` means the real directory, whatever links lead there.
+            directory = str(rctx.path(Label(lock_package + ":strata.no_such_file")).dirname.realpath)
         urls.append(resolve_file_url(url, directory))
     result = rctx.download(
         url = urls,

@@ -149,17 +149,27 @@ func TestParse_RoundTrip(t *testing.T) {
 	}
 }
 
-// A lock that somebody damaged or edited is an error that says where.
-func TestParse_Refuses(t *testing.T) {
+// faultyLock is small or full with one change, and what its error must say; "" if there is none.
+type faultyLock struct{ name, old, new, want string }
+
+// text is the changed lock; "" if the change changes nothing.
+func (f faultyLock) text() string {
+	for _, text := range []string{small, full} {
+		if strings.Contains(text, f.old) {
+			return strings.Replace(text, f.old, f.new, 1)
+		}
+	}
+	return ""
+}
+
+// faultyLocks are the ways to damage or edit a lock.
+func faultyLocks() []faultyLock {
 	const (
 		app   = "/nix/store/00000000000000000000000000000000-app"
 		lib   = "11111111111111111111111111111111-lib"
 		other = "22222222222222222222222222222222-other"
 	)
-	if i := strings.Index(small, `"url": "file:nar/app.nar.xz"`); strings.Count(small[:i], "\n")+1 != 19 {
-		t.Fatal("the lines below are wrong")
-	}
-	for _, tc := range []struct{ name, old, new, want string }{
+	return []faultyLock{
 		{"cut", `"plan": {`, "\x00", "line 52, column 3: invalid character"},
 		{"other version", `"version": 1`, `"version": 2, "new": {}`, "line 2, column 14: version: this strata reads locks of version 1, found 2; use the release that wrote it"},
 		{"no version", `"version": 1,`, ``, "line 1, column 1: version is missing"},
@@ -231,16 +241,21 @@ func TestParse_Refuses(t *testing.T) {
 		{"file out of the cache, encoded", "file:nar/app.nar.xz", "file:nar/x%2F..%2F..%2Fapp.nar.xz", "want a file of one of the lock's caches"},
 		{"unsigned by no cache", `"allowed_unsigned_by": "https://cache.example.org"`, `"allowed_unsigned_by": "https://x"`, "allowed_unsigned_by: https://x: want one of the lock's caches"},
 		{"no plan", `"plan": {`, `"plam": {`, "plam: unknown field"},
-	} {
+	}
+}
+
+// A lock that somebody damaged or edited is an error that says where.
+func TestParse_Refuses(t *testing.T) {
+	if i := strings.Index(small, `"url": "file:nar/app.nar.xz"`); strings.Count(small[:i], "\n")+1 != 19 {
+		t.Fatal("the lines below are wrong")
+	}
+	for _, tc := range faultyLocks() {
 		t.Run(tc.name, func(t *testing.T) {
-			text := small
-			if strings.Count(text, tc.old) == 0 {
-				text = full
-			}
-			if strings.Count(text, tc.old) == 0 {
+			text := tc.text()
+			if text == "" {
 				t.Fatal("the case changes nothing")
 			}
-			_, err := Parse([]byte(strings.Replace(text, tc.old, tc.new, 1)))
+			_, err := Parse([]byte(text))
 			if tc.want == "" {
 				if err != nil {
 					t.Errorf("error %v; the lock is right", err)
@@ -385,6 +400,9 @@ func TestFindCycle_LongChain(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(small))
 	f.Add([]byte(full))
+	for _, l := range faultyLocks() {
+		f.Add([]byte(l.text()))
+	}
 	f.Add([]byte(strings.ReplaceAll(strings.ReplaceAll(small, "\n", ""), "  ", "")))
 	f.Add([]byte(strings.ReplaceAll(small, "/nix/store", "/gnu/store")))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -410,6 +428,17 @@ func FuzzCheck(f *testing.F) {
 	text := strings.Join(o.lines, "\n") + "\n"
 	f.Add([]byte(text))
 	f.Add([]byte(text + "Sig: " + good.sign(&o.info) + "\n"))
+	real, err := filepath.Glob(webData + "/*/*/*.narinfo")
+	if err != nil || len(real) == 0 {
+		f.Fatalf("%d narinfos, %v", len(real), err)
+	}
+	for i := 0; i < len(real); i += 1 + len(real)/50 {
+		b, err := os.ReadFile(real[i])
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
 	f.Add([]byte("StorePath: " + string(storePath("app")) + "\nURL: a?b\nNarHash: sha256:" + o.info.NarHash.Hex() + "\nNarSize: 1\nCompression: br\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		w, err := newWalk(Options{

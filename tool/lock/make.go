@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -249,5 +250,9 @@ func Write(path string, l *Lock) (changed bool, err error) {
 	if _, err := Parse(b); err != nil {
 		return false, fmt.Errorf("lock %s: not written, since it could not be read again: %w", path, err)
 	}
-	return atomicfile.WriteIfChanged(path, b)
+	changed, err = atomicfile.WriteIfChanged(path, b)
+	if errors.As(err, new(*fs.PathError)) { // It names a file beside the lock.
+		err = fmt.Errorf("lock %s: not written: %w", path, err)
+	}
+	return changed, err
 }

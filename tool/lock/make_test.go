@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/zstd"
+
 	"github.com/rules-strata/rules_strata/tool/fetch"
 	"github.com/rules-strata/rules_strata/tool/narinfo"
 	"github.com/rules-strata/rules_strata/tool/project"
@@ -273,6 +275,48 @@ func TestMake_Refuses(t *testing.T) {
 			"",
 		},
 		{
+			true, "signature of another path by the right key", func(c *testCache) {
+				o := newObject(t, "app")
+				o.lines = append(o.lines, "Sig: "+good.sign(&newObject(t, "lib").info))
+				c.put(o)
+			},
+			[]string{app + ": file:", "the signature by good-1 doesn't fit"},
+			"",
+		},
+		{
+			true, "another NarHash than the signed one", func(c *testCache) {
+				o := newObject(t, "app")
+				o.lines = append(o.lines, "Sig: "+good.sign(&o.info))
+				c.put(o.set("NarHash", newObject(t, "lib").info.NarHash.String()))
+			},
+			[]string{app + ": file:", "the signature by good-1 doesn't fit"},
+			"",
+		},
+		{
+			true, "other References than the signed ones", func(c *testCache) {
+				o := newObject(t, "app")
+				o.lines = append(o.lines, "Sig: "+good.sign(&o.info))
+				c.put(o.set("References", storePath("lib").Base()))
+				c.put(newObject(t, "lib"), good)
+			},
+			[]string{app + ": file:", "the signature by good-1 doesn't fit"},
+			"",
+		},
+		{
+			false, "reference out of the store", func(c *testCache) {
+				c.put(newObject(t, "app").set("References", "../../etc/passwd"), good)
+			},
+			[]string{app + ": file:", "References: base name"},
+			"have it repaired",
+		},
+		{
+			false, "URL of another host", func(c *testCache) {
+				c.put(newObject(t, "app").set("URL", "https://evil.example.org/x.nar"), good)
+			},
+			[]string{app + ": file:", "URL: want a path relative to the cache, found one with a scheme or host"},
+			"",
+		},
+		{
 			true, "root nowhere", func(*testCache) {},
 			[]string{app + ": the root root on x86_64-linux: none of the caches has it: file:"},
 			"nix copy",
@@ -390,6 +434,32 @@ func TestMake_Refuses(t *testing.T) {
 				c.put(o, good)
 			},
 			[]string{app + ": file:", ".nar: NarHash mismatch"},
+			"",
+		},
+		{
+			false, "no FileHash, and the NAR is shorter than the signed NarSize", func(c *testCache) {
+				c.put(newObject(t, "app").set("FileHash", "").set("FileSize", "").set("NarSize", "1000000000000"), good)
+			},
+			[]string{app + ": file:", "NarSize mismatch"},
+			"",
+		},
+		{
+			false, "no FileHash, and the NAR is a bomb", func(c *testCache) {
+				o := newObject(t, "app").set("FileHash", "").set("FileSize", "").set("Compression", "zstd")
+				var b bytes.Buffer
+				w, err := zstd.NewWriter(&b)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.Write(o.nar)
+				for range 64 {
+					w.Write(make([]byte, 1<<20))
+				}
+				w.Close()
+				o.nar = b.Bytes()
+				c.put(o, good)
+			},
+			[]string{app + ": file:", "NarSize mismatch"},
 			"",
 		},
 		{
