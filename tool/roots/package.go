@@ -40,40 +40,56 @@ func (v *resolver) lookInLists(ctx context.Context) {
 			continue
 		}
 		for i, r := range roots {
-			if r.Path, err = choosePackage(results[i]); err != nil {
+			if r.Path, err = v.choosePackage(ctx, results[i], r.System); err != nil {
 				v.fail(r, "", err)
 			}
 		}
 	}
 }
 
-func choosePackage(result *channel.Result) (store.Path, error) {
+// choosePackage returns the path that result means on a system.
+func (v *resolver) choosePackage(ctx context.Context, result *channel.Result, system string) (store.Path, error) {
 	paths, err := result.Paths()
 	if err != nil {
 		return "", err
 	}
-	if len(paths) > 1 {
-		return "", &twinsError{paths}
+	if len(paths) == 1 {
+		return paths[0], nil
 	}
-	return paths[0], nil
+	if len(paths) > maxTwins {
+		return "", &twinsError{all: paths, system: system}
+	}
+	found, err := v.ofSystem(ctx, paths, system)
+	if err != nil {
+		return "", err
+	}
+	if len(found) != 1 {
+		return "", &twinsError{all: paths, found: found, system: system}
+	}
+	return found[0], nil
 }
 
-// twinsError says that store paths of one name can't be told apart.
-type twinsError struct{ paths []store.Path }
-
-const maxTwins = 10
+// twinsError says that of several store paths of one name not one is known to be a system's.
+type twinsError struct {
+	all, found []store.Path
+	system     string
+}
 
 func (e *twinsError) Error() string {
+	which, paths := "none of them is seen to be for "+e.system, e.all
+	if len(e.found) > 0 {
+		which, paths = fmt.Sprintf("%d of them are for %s", len(e.found), e.system), e.found
+	}
 	var b strings.Builder
-	for _, p := range e.paths[:min(len(e.paths), maxTwins)] {
+	for _, p := range paths[:min(len(paths), maxTwins)] {
 		b.WriteString(" " + p.String())
 	}
-	if more := len(e.paths) - maxTwins; more > 0 {
+	if more := len(paths) - maxTwins; more > 0 {
 		fmt.Fprintf(&b, " and %d more", more)
 	}
-	return fmt.Sprintf("the list has %d store paths of the name %s and doesn't tell their systems:%s", len(e.paths), e.paths[0].Name(), b.String())
+	return fmt.Sprintf("the list has %d store paths of the name %s, and %s:%s", len(e.all), e.all[0].Name(), which, b.String())
 }
 
 func (e *twinsError) Hint() string {
-	return "write the store path itself as the root, or name a list of one system's paths as the channel of that system"
+	return fmt.Sprintf(`write the store path itself: {%q: %q}, or name a list of that system's paths as its channel`, e.system, append(e.found, e.all...)[0])
 }

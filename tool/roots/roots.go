@@ -2,6 +2,9 @@
 // a path that stands there is one already, a package is looked up in a channel's store-paths list
 // ([channel]), and a file of Nix or Guix names its top ([graph]).
 //
+// Where a list has one name several times, for several systems, the programs in
+// the NARs tell them apart.
+//
 // [Resolve] is the entry point. What it finds is believed as little as what
 // people write: the lock checks the paths' signatures.
 package roots
@@ -10,10 +13,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/rules-strata/rules_strata/tool/channel"
 	"github.com/rules-strata/rules_strata/tool/fetch"
 	"github.com/rules-strata/rules_strata/tool/graph"
+	"github.com/rules-strata/rules_strata/tool/narfile"
 	"github.com/rules-strata/rules_strata/tool/project"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
@@ -43,8 +49,13 @@ type Options struct {
 // in one store directory. Each list and each file is read once. Of what is
 // wrong with several roots, all is told, joined by [errors.Join].
 func Resolve(ctx context.Context, p *project.Project, o Options) ([]Root, error) {
-	v := &resolver{o: o, p: p, graphs: map[string]*graph.Graph{}, wanted: map[string][]*Root{}, queries: map[*Root]channel.Query{}}
+	v := &resolver{
+		o: o, p: p,
+		graphs: map[string]*graph.Graph{}, seen: map[store.Path]seen{},
+		wanted: map[string][]*Root{}, queries: map[*Root]channel.Query{},
+	}
 	out := make([]Root, len(p.Roots))
+	defer v.nar.Close()
 	for i, r := range p.Roots {
 		out[i] = Root{Name: r.Name, System: r.System, Path: r.Path}
 		switch {
@@ -59,6 +70,7 @@ func Resolve(ctx context.Context, p *project.Project, o Options) ([]Root, error)
 		return nil, err
 	}
 	if len(v.wrong) > 0 {
+		slices.SortFunc(v.wrong, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 		return nil, errors.Join(v.wrong...)
 	}
 	for _, r := range out {
@@ -77,6 +89,8 @@ type resolver struct {
 	// wanted are the roots to look up in a list, by its URL; queries what is wanted of each root.
 	wanted  map[string][]*Root
 	queries map[*Root]channel.Query
+	seen    map[store.Path]seen // by looks into NARs
+	nar     narfile.Reader
 	wrong   []error
 }
 

@@ -1,7 +1,10 @@
 package roots_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
@@ -9,11 +12,14 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/rules-strata/rules_strata/tool/fetch"
+	"github.com/rules-strata/rules_strata/tool/image"
+	"github.com/rules-strata/rules_strata/tool/nar"
 	"github.com/rules-strata/rules_strata/tool/project"
 	"github.com/rules-strata/rules_strata/tool/roots"
 	"github.com/rules-strata/rules_strata/tool/store"
@@ -187,7 +193,7 @@ func TestResolve_AllErrors(t *testing.T) {
 		"root c on x86_64-linux: open " + dir + "/gone: no such file",
 		"root d on x86_64-linux: " + dir + "/bad: want a references graph",
 		"root e on x86_64-linux: " + dir + "/folder: it is no regular file",
-		"root f on x86_64-linux: the list has 2 store paths of the name hello-1 and doesn't tell their systems: " + a + "hello-1 " + b + "hello-1",
+		"root f on x86_64-linux: the list has 2 store paths of the name hello-1, and none of them is seen to be for x86_64-linux: " + a + "hello-1 " + b + "hello-1",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
@@ -287,5 +293,185 @@ func TestResolve_Keep(t *testing.T) {
 	}
 	if _, err := resolveAll(t, dir, fields, roots.Options{}); err == nil || !strings.Contains(err.Error(), "root gone on x86_64-linux: ") {
 		t.Errorf("no lock: got %v", err)
+	}
+}
+
+// program is the head of an ELF file for a machine.
+func program(class, data byte, number uint16) []byte {
+	b := make([]byte, 64)
+	copy(b, "\x7fELF")
+	b[4], b[5] = class, data
+	if data == 2 {
+		binary.BigEndian.PutUint16(b[18:], number)
+	} else {
+		binary.LittleEndian.PutUint16(b[18:], number)
+	}
+	return b
+}
+
+// put writes a store path of one file into the binary cache in dir/cache.
+func put(t testing.TB, dir, path string, contents []byte, references ...string) {
+	t.Helper()
+	var b bytes.Buffer
+	w := nar.NewWriter(&b)
+	for _, e := range []nar.Entry{{Kind: nar.Directory}, {Path: []byte("bin"), Kind: nar.Directory}, {Path: []byte("bin/x"), Kind: nar.Regular, Size: int64(len(contents))}} {
+		if err := w.WriteEntry(&e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Write(contents); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	p := store.Path(path)
+	sum := sha256.Sum256(b.Bytes())
+	var refs []string
+	for _, r := range references {
+		refs = append(refs, store.Path(r).Base())
+	}
+	info := fmt.Sprintf("StorePath: %s\nURL: %s.nar\nCompression: none\nNarHash: %s\nNarSize: %d\nReferences: %s\n",
+		p, p.HashPart(), store.Hash(sum), b.Len(), strings.Join(refs, " "))
+	if err := os.MkdirAll(filepath.Join(dir, "cache"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{p.HashPart() + ".narinfo": []byte(info), p.HashPart() + ".nar": b.Bytes()} {
+		if err := os.WriteFile(filepath.Join(dir, "cache", name), text, 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A list of several systems' paths: their programs tell which is which.
+func TestResolve_SystemsByPrograms(t *testing.T) {
+	x86, arm, mac := program(2, 1, 62), program(2, 1, 183), []byte("\xcf\xfa\xed\xfe and so on, for twenty bytes")
+	script := []byte("#!/nix/store/…/bin/sh, a script")
+	dir := folder(t, map[string]string{"store-paths": strings.Join([]string{
+		a + "app-1.0", b + "app-1.0", c + "app-1.0", // three systems
+		a + "wrapper-1.0", b + "wrapper-1.0", // scripts, which refer to shells
+		a + "data-1.0", b + "data-1.0", // the same in each system
+		a + "text-1.0", b + "text-1.0", // not the same, but no programs either
+		a + "twice-1.0", b + "twice-1.0", // built twice for one
+		a + "gone-1.0", b + "gone-1.0",
+		a + "foreign-1.0", b + "foreign-1.0",
+		a + "liar-1.0", b + "liar-1.0",
+	}, "\n") + "\n"})
+	// The hash part is all that a cache knows a path by: each name has hash parts of its own here.
+	rename := func(path string, digit int) string {
+		return strings.Replace(path, "g5h6i7j8", fmt.Sprintf("g5h6i7%02d", digit), 1)
+	}
+	list, err := os.ReadFile(filepath.Join(dir, "store-paths"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"app", "wrapper", "data", "text", "twice", "gone", "foreign", "liar"}
+	of := func(prefix, name string) string {
+		return rename(prefix, slices.Index(names, name)) + name + "-1.0"
+	}
+	text := string(list)
+	for _, name := range names {
+		for _, prefix := range []string{a, b, c} {
+			text = strings.ReplaceAll(text, prefix+name+"-1.0", of(prefix, name))
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "store-paths"), []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	put(t, dir, of(a, "app"), arm)
+	put(t, dir, of(b, "app"), mac)
+	put(t, dir, of(c, "app"), x86)
+	put(t, dir, of(a, "wrapper"), script, of(a, "app"), of(a, "wrapper"))
+	put(t, dir, of(b, "wrapper"), script, of(a, "gone"), of(b, "data"), of(c, "app"))
+	put(t, dir, of(a, "data"), []byte("data"))
+	put(t, dir, of(b, "data"), []byte("data"))
+	put(t, dir, of(a, "text"), []byte("text"))
+	put(t, dir, of(b, "text"), []byte("other text"))
+	put(t, dir, of(a, "twice"), x86)
+	put(t, dir, of(b, "twice"), append(x86, "again"...))
+	put(t, dir, of(a, "foreign"), program(1, 1, 3))
+	put(t, dir, of(b, "foreign"), program(2, 2, 62))
+	put(t, dir, of(a, "liar"), x86)
+	nar := filepath.Join(dir, "cache", store.Path(of(a, "liar")).HashPart()+".nar")
+	if err := os.WriteFile(nar, []byte("no archive"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	find := func(name string) (string, error) {
+		got, err := resolveAll(t, dir, `"systems": ["x86_64-linux", "aarch64-linux"], "channels": {"all": "file:store-paths"}, "roots": {"r": {"package": "`+name+`"}}`, roots.Options{})
+		if err != nil {
+			return "", err
+		}
+		return string(got[0].Path) + " " + string(got[1].Path), nil // aarch64-linux is first
+	}
+	for name, want := range map[string]string{
+		"app":     of(a, "app") + " " + of(c, "app"),
+		"wrapper": of(a, "wrapper") + " " + of(b, "wrapper"),
+		"data":    of(a, "data") + " " + of(a, "data"),
+	} {
+		if got, err := find(name); err != nil || got != want {
+			t.Errorf("%s: got %s, %v, want %s", name, got, err, want)
+		}
+	}
+	for name, want := range map[string]string{
+		"text":    "root r on x86_64-linux: the list has 2 store paths of the name text-1.0, and none of them is seen to be for x86_64-linux: " + of(a, "text") + " " + of(b, "text"),
+		"twice":   "root r on x86_64-linux: the list has 2 store paths of the name twice-1.0, and 2 of them are for x86_64-linux: " + of(a, "twice"),
+		"gone":    "none of them is seen to be for aarch64-linux: " + of(a, "gone"),
+		"foreign": "none of them is seen to be for x86_64-linux: " + of(a, "foreign"),
+		"liar":    of(a, "liar") + ": ",
+	} {
+		_, err := find(name)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", name, err, want)
+		}
+	}
+	var hinted interface{ Hint() string }
+	if _, err := find("twice"); !errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), `write the store path itself: {"aarch64-linux": "`+of(a, "twice")+`"}`) {
+		t.Errorf("got the hint %v", hinted)
+	}
+}
+
+// Each system that an image can be for has its own machine, but for those of ARM with 32 bits.
+func TestMachines(t *testing.T) {
+	for _, system := range image.Systems() {
+		dir := folder(t, map[string]string{"store-paths": a + "app\n" + b + "app\n" + c + "app\n"})
+		one := map[string][]byte{
+			"aarch64-linux": program(2, 1, 183), "armhf-linux": program(1, 1, 40), "armv6l-linux": program(1, 1, 40), "armv7l-linux": program(1, 1, 40),
+			"i686-linux": program(1, 1, 3), "loongarch64-linux": program(2, 1, 258), "mips64el-linux": program(2, 1, 8), "powerpc64le-linux": program(2, 1, 21),
+			"riscv64-linux": program(2, 1, 243), "s390x-linux": program(2, 2, 22), "x86_64-linux": program(2, 1, 62),
+		}[system]
+		if one == nil {
+			t.Errorf("%s has no machine", system)
+			continue
+		}
+		put(t, dir, a+"app", program(1, 2, 20)) // 32 bits PowerPC, big endian
+		put(t, dir, b+"app", one)
+		got, err := resolveAll(t, dir, `"systems": ["`+system+`"], "channels": {"all": "file:store-paths"}, "roots": {"r": {"package": "app"}}`, roots.Options{})
+		if err != nil || got[0].Path != b+"app" {
+			t.Errorf("%s: got %v, %v", system, got, err)
+		}
+	}
+}
+
+// Real programs in a real cache, of the path itself or of what it refers to: all of them are for x86_64-linux.
+func TestResolve_RealPrograms(t *testing.T) {
+	list, err := os.ReadFile(testdata(t, "closure/paths"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Another system's are in the list, too, but in no cache.
+	for line := range strings.Lines(string(list)) {
+		list = append(list, a+store.Path(line).Name()...)
+	}
+	dir := folder(t, map[string]string{"store-paths": string(list)})
+	for _, name := range []string{"nginx-1.22.1", "glibc-2.36-9", "python3-minimal-3.11.2", "busybox-static-1.35.0", "web-1.0", "start-web", "pyapp-1.0", "web-profile"} {
+		p, err := project.Parse([]byte(`{"caches": [{"url": "file:gone", "allow_unsigned": true}, {"url": "file://` + testdata(t, "cache") + `", "allow_unsigned": true}], "systems": ["x86_64-linux"],
+			"channels": {"all": "file:store-paths"}, "roots": {"r": {"package": "` + name + `"}}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := roots.Resolve(context.Background(), p, roots.Options{Dir: dir, Client: fetch.New(fetch.Options{Dir: dir})})
+		if err != nil || got[0].Path.Name() != name || strings.HasPrefix(string(got[0].Path), a) {
+			t.Errorf("%s: got %v, %v", name, got, err)
+		}
 	}
 }
