@@ -24,15 +24,18 @@ type NAR struct {
 	// File says what the path is and how its NAR is stored. NarHash must be set;
 	// FileHash and the sizes are checked where they are known.
 	File narfile.File
-	// Open opens the NAR file, as it is stored. It is called at most once, for
+	// Open opens the NAR file, as it is stored. Write calls it at most once, for
 	// several NARs at the same time; who called it also reads and closes. Once the context ends,
 	// reads should fail: Write returns no sooner than a read under way.
 	Open func(context.Context) (io.ReadCloser, error)
+	// Reject, if set, is told by [Retry] what was wrong with the bytes of the last Open. It returns nil if Open
+	// can give others, from elsewhere; else the error to end with, which says where the bytes came from.
+	Reject func(error) error
 }
 
 // Write writes the layer of nars to w, and returns what its digest file says.
 // The order of nars doesn't matter; they must be of one store directory, each
-// path once. An error that is about a store path begins with that path. After
+// path once. An error that is about a store path is a [PathError]. After
 // an error, w has got some part of a blob that must not be used.
 func Write(ctx context.Context, w io.Writer, nars []NAR, o Options) (*digestfile.File, error) {
 	o, enc, err := o.encoding()
@@ -122,7 +125,7 @@ func writeTar(t *tarWriter, decoders *ahead, o Options, out *digestfile.File) er
 	for i, n := range decoders.nars {
 		before := t.entries
 		if err := u.unpack(i); err != nil {
-			return fmt.Errorf("%s: %w", n.File.StorePath, err)
+			return &PathError{n.File.StorePath, err}
 		}
 		out.StorePaths = append(out.StorePaths, digestfile.StorePath{
 			Path:    n.File.StorePath,

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/rules-strata/rules_strata/tool/atomicfile"
 	"github.com/rules-strata/rules_strata/tool/layer"
@@ -50,7 +49,15 @@ func build(ctx context.Context, args []string, stdout io.Writer) error {
 		_, err := io.WriteString(stdout, help)
 		return err
 	}
+	nars, err := c.layerNARs()
+	if err != nil {
+		return err
+	}
+	return layer.Retry(nars, func() error { return c.write(ctx, nars) })
+}
 
+// write makes the outputs.
+func (c *config) write(ctx context.Context, nars []layer.NAR) error {
 	blob, err := atomicfile.Create(c.output)
 	if err != nil {
 		return fmt.Errorf("--output=%s: %w", c.output, err)
@@ -74,16 +81,6 @@ func build(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	c.options.TempFile = tempFiles(c.output)
 
-	var open openURL
-	if slices.ContainsFunc(c.nars, func(n narArgs) bool { return n.path == "" }) {
-		if open, err = opener(); err != nil {
-			return err
-		}
-	}
-	nars := make([]layer.NAR, len(c.nars))
-	for i, n := range c.nars {
-		nars[i] = layer.NAR{File: n.file, Open: n.source(open)}
-	}
 	result, err := layer.Write(ctx, blob, nars, c.options)
 	if err != nil {
 		return err

@@ -438,6 +438,37 @@ func TestRun_URL(t *testing.T) {
 		check(t, s.URL+"/"+info.URL, good.URL+"/"+info.URL)
 	})
 
+	// damaged serves the NAR with the right length and a wrong byte at a place.
+	damaged := func(at int) *httptest.Server {
+		return serve(t, cache, func(w http.ResponseWriter, r *http.Request) bool {
+			b, err := os.ReadFile(filepath.Join(cache, r.URL.Path))
+			if err != nil {
+				t.Error(err)
+			}
+			b[at] ^= 1
+			w.Write(b)
+			return true
+		})
+	}
+	t.Run("wrong bytes then another", func(t *testing.T) {
+		for _, at := range []int{0, 500, 300_000, int(info.FileSize) - 1} {
+			s := damaged(at)
+			check(t, s.URL+"/"+info.URL, good.URL+"/"+info.URL)
+			check(t, good.URL+"/nar/none", s.URL+"/"+info.URL, s.URL+"/"+info.URL, good.URL+"/"+info.URL)
+		}
+	})
+	t.Run("cut for good then wrong bytes then another", func(t *testing.T) {
+		short := serve(t, cache, func(w http.ResponseWriter, r *http.Request) bool {
+			b, err := os.ReadFile(filepath.Join(cache, r.URL.Path))
+			if err != nil {
+				t.Error(err)
+			}
+			w.Write(b[:300_000])
+			return true
+		})
+		check(t, short.URL+"/"+info.URL, damaged(400_000).URL+"/"+info.URL, good.URL+"/"+info.URL)
+	})
+
 	for _, c := range []struct {
 		what, want string
 		urls       func() []string
@@ -455,6 +486,9 @@ func TestRun_URL(t *testing.T) {
 				return true
 			})
 			return []string{s.URL + "/" + info.URL}
+		}},
+		{"wrong bytes at both", "none of its 2 URLs works: FileHash mismatch: want " + info.FileHash.String(), func() []string {
+			return []string{damaged(1000).URL + "/" + info.URL, damaged(2000).URL + "/" + info.URL}
 		}},
 		{"more than there should be", "FileSize mismatch", func() []string {
 			s := serve(t, cache, func(w http.ResponseWriter, r *http.Request) bool {
@@ -489,6 +523,11 @@ func TestRun_URL(t *testing.T) {
 			if code != exitFailure || !strings.HasPrefix(stderr, "layer: error: "+string(info.StorePath)+": ") || !strings.Contains(stderr, c.want) {
 				t.Errorf("exit code %d, want %q: %s", code, c.want, stderr)
 			}
+			for _, a := range args {
+				if url, ok := strings.CutPrefix(a, "--url="); ok && !strings.Contains(stderr, url) {
+					t.Errorf("the error doesn't name %s: %s", url, stderr)
+				}
+			}
 			checkNames(t, dir)
 		})
 	}
@@ -522,6 +561,54 @@ func TestRun_Credentials(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	mustRun(t, group(info, fromFile(cache, info))...) // It fetches nothing, and needs none.
+}
+
+// A layer that was begun anew for a damaged NAR is the same to the last byte of the listing; and an error about a NAR in a file names the file.
+func TestRun_Damaged(t *testing.T) {
+	cache := webDir + "/variants/xz"
+	var groups []string
+	good, bad := serve(t, cache, nil), serve(t, cache, func(w http.ResponseWriter, r *http.Request) bool {
+		b, err := os.ReadFile(filepath.Join(cache, r.URL.Path))
+		if err != nil {
+			t.Error(err)
+		}
+		b[len(b)/2] ^= 1
+		w.Write(b)
+		return true
+	})
+	all, err := filepath.Glob(cache + "/*.narinfo")
+	if err != nil || len(all) < 10 {
+		t.Fatal(all, err)
+	}
+	var files []string
+	for _, name := range all {
+		info := readInfo(t, cache, strings.TrimSuffix(filepath.Base(name), ".narinfo"))
+		groups = append(groups, group(info, "--url="+bad.URL+"/"+info.URL, "--url="+good.URL+"/"+info.URL)...)
+		files = append(files, group(info, fromFile(cache, info))...)
+	}
+	dir, want := t.TempDir(), t.TempDir()
+	for to, args := range map[string][]string{dir: groups, want: files} {
+		if code, stderr := runIn(t, to, append([]string{"--mtree=" + filepath.Join(to, "mtree")}, args...)...); code != exitOK {
+			t.Fatal(stderr)
+		}
+	}
+	for _, name := range []string{"blob", "blob.json", "mtree"} {
+		a, errA := os.ReadFile(filepath.Join(dir, name))
+		b, errB := os.ReadFile(filepath.Join(want, name))
+		if errA != nil || errB != nil || !bytes.Equal(a, b) {
+			t.Errorf("%s differs: %d and %d bytes, %v, %v", name, len(a), len(b), errA, errB)
+		}
+	}
+	checkNames(t, dir, "blob", "blob.json", "mtree")
+
+	info := readInfo(t, cache, "asn0wpn021jshb0g4kh09vy554qv14a2")
+	file := filepath.Join(t.TempDir(), "file.nar.xz")
+	if err := os.WriteFile(file, []byte("no xz"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, stderr := runIn(t, t.TempDir(), group(info, "--nar="+file)...); code != exitFailure || !strings.Contains(stderr, ", in "+file+"\n") {
+		t.Errorf("exit code %d, want an error that names %s: %s", code, file, stderr)
+	}
 }
 
 // panicAfter answers as a file server does, and cuts the connection after n bytes.

@@ -2,31 +2,45 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 
 	"github.com/rules-strata/rules_strata/tool/fetch"
+	"github.com/rules-strata/rules_strata/tool/layer"
 )
 
-// openURL opens what a URL names.
-type openURL func(ctx context.Context, rawURL string) (io.ReadCloser, error)
-
-// opener is the client that all NARs of a run share. The action's environment says what credentials there are: Bazel passes
+// client is what all NARs of a run are fetched by. The action's environment says what credentials there are: Bazel passes
 // on $NETRC and $STRATA_CREDENTIAL_HELPER by --action_env.
-func opener() (openURL, error) {
+func client() (*fetch.Client, error) {
 	credentials, err := fetch.NewCredentials()
 	if err != nil {
 		return nil, err
 	}
-	return fetch.New(fetch.Options{UserAgent: "strata-layer", Credentials: credentials}).Open, nil
+	return fetch.New(fetch.Options{UserAgent: "strata-layer", Credentials: credentials}), nil
 }
 
-// source returns how to open the NAR file of n.
-func (n *narArgs) source(open openURL) func(context.Context) (io.ReadCloser, error) {
-	if n.path != "" {
-		return func(ctx context.Context) (io.ReadCloser, error) { return openFile(ctx, n.path) }
+// nars are the inputs of a layer.
+func (c *config) layerNARs() ([]layer.NAR, error) {
+	var web *fetch.Client
+	out := make([]layer.NAR, len(c.nars))
+	for i, n := range c.nars {
+		out[i].File = n.file
+		if n.path != "" {
+			out[i].Open = func(ctx context.Context) (io.ReadCloser, error) { return openFile(ctx, n.path) }
+			out[i].Reject = func(err error) error { return fmt.Errorf("%w, in %s", err, n.path) }
+			continue
+		}
+		if web == nil {
+			var err error
+			if web, err = client(); err != nil {
+				return nil, err
+			}
+		}
+		file := web.Alternatives(n.urls, n.file.FileSize)
+		out[i].Open, out[i].Reject = file.Open, file.Reject
 	}
-	return func(ctx context.Context) (io.ReadCloser, error) { return fetch.OpenAny(ctx, open, n.urls, n.file.FileSize) }
+	return out, nil
 }
 
 // openFile opens a file. Once ctx ends, its reads fail, and so does opening a

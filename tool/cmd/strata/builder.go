@@ -123,26 +123,31 @@ func (b *builder) buildLayer(ctx context.Context, l plan.Layer, path string) (*d
 	nars := make([]layer.NAR, len(l.Paths))
 	for i, p := range l.Paths {
 		e := b.lock.Paths[p]
+		file := b.client.Alternatives(b.lock.URLs(e), e.FileSize)
 		nars[i] = layer.NAR{
 			File: narfile.File{
 				StorePath: p, Compression: e.Compression, FileHash: e.FileHash, FileSize: e.FileSize,
 				NarHash: e.NarHash, NarSize: e.NarSize,
 			},
-			Open: func(ctx context.Context) (io.ReadCloser, error) {
-				return fetch.OpenAny(ctx, b.client.Open, b.lock.URLs(e), e.FileSize)
-			},
+			Open: file.Open, Reject: file.Reject,
 		}
 	}
-	blob, err := os.Create(path)
-	if err != nil {
-		return nil, err
-	}
-	defer blob.Close()
-	file, err := layer.Write(ctx, blob, nars, layer.Options{Compression: b.compression})
+	var out *digestfile.File
+	err := layer.Retry(nars, func() error {
+		blob, err := os.Create(path)
+		if err != nil {
+			return err
+		}
+		defer blob.Close()
+		if out, err = layer.Write(ctx, blob, nars, layer.Options{Compression: b.compression}); err != nil {
+			return err
+		}
+		return blob.Close()
+	})
 	if err != nil {
 		return nil, withAdvice(err)
 	}
-	return file, blob.Close()
+	return out, nil
 }
 
 // withAdvice adds what may help against an error of a layer.
