@@ -14,8 +14,12 @@ import (
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
-// maxSmall is how many small files are asked for or sent at once.
-const maxSmall = 16
+const (
+	// maxSmall is how many small files are asked for or sent at once.
+	maxSmall = 16
+	// maxAhead is how many paths are begun at once: more than enough to keep all else busy.
+	maxAhead = 64
+)
 
 // Progress is how far the work is.
 type Progress struct {
@@ -66,23 +70,57 @@ type entry struct {
 
 // run puts the paths into the cache: prepare does the first step of one. No two
 // paths may refer to each other. References that are not among the paths are not waited for.
-func (j *jobs) run(ctx context.Context, references map[store.Path][]store.Path, prepare func(ctx context.Context, p store.Path) (entry, error)) error {
+func (j *jobs) run(parent context.Context, references map[store.Path][]store.Path, prepare func(ctx context.Context, p store.Path) (entry, error)) error {
 	done := make(map[store.Path]chan struct{}, len(references))
 	for p := range references {
 		done[p] = make(chan struct{})
 	}
 	j.at.Total = len(references)
-	g, ctx := errgroup.WithContext(ctx)
-	for _, p := range slices.Sorted(maps.Keys(references)) {
+	g, ctx := errgroup.WithContext(parent)
+	ahead := semaphore.NewWeighted(maxAhead)
+	for _, p := range inOrder(references) {
+		if ahead.Acquire(ctx, 1) != nil {
+			break // Something failed, or the work is to stop: what is under way says what.
+		}
 		g.Go(func() error {
-			err := j.one(ctx, p, references[p], done, prepare)
+			err := j.one(ctx, p, references[p], done, func(ctx context.Context, p store.Path) (entry, error) {
+				defer ahead.Release(1) // Who waits for references is no burden.
+				return prepare(ctx, p)
+			})
 			if err == nil || ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 				return err
 			}
 			return &PathError{p, err}
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return context.Cause(parent)
+}
+
+// inOrder returns the paths so that each comes behind those it refers to, so that few have to wait for long.
+func inOrder(references map[store.Path][]store.Path) []store.Path {
+	sorted := slices.Sorted(maps.Keys(references))
+	missing := make(map[store.Path]int, len(references))
+	referrers := make(map[store.Path][]store.Path, len(references))
+	for _, p := range sorted {
+		for _, r := range references[p] {
+			if _, ok := references[r]; ok && r != p {
+				missing[p]++
+				referrers[r] = append(referrers[r], p)
+			}
+		}
+	}
+	order := slices.DeleteFunc(sorted, func(p store.Path) bool { return missing[p] > 0 })
+	for i := 0; i < len(order); i++ {
+		for _, p := range referrers[order[i]] {
+			if missing[p]--; missing[p] == 0 {
+				order = append(order, p)
+			}
+		}
+	}
+	return order
 }
 
 func (j *jobs) one(ctx context.Context, p store.Path, references []store.Path, done map[store.Path]chan struct{}, prepare func(context.Context, store.Path) (entry, error)) error {
