@@ -27,21 +27,29 @@ type compression struct {
 	name string
 	// extension is that of file names behind ".nar", as Nix has it.
 	extension string
-	encoder   func(io.Writer) (io.WriteCloser, error)
+	encoder   func() (encoder, error)
+}
+
+// encoder compresses to the writer that Reset gave it.
+type encoder interface {
+	io.WriteCloser
+	Reset(w io.Writer)
 }
 
 var compressions = []compression{
-	{"zstd", ".zst", func(w io.Writer) (io.WriteCloser, error) {
+	{"zstd", ".zst", func() (encoder, error) {
 		// A cache is written once and read often. One goroutine each: several paths are written at once.
-		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1))
+		return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithEncoderConcurrency(1))
 	}},
-	{"gzip", "", func(w io.Writer) (io.WriteCloser, error) { return gzip.NewWriter(w), nil }},
-	{"none", "", func(w io.Writer) (io.WriteCloser, error) { return nopCloser{w}, nil }},
+	{"gzip", "", func() (encoder, error) { return gzip.NewWriter(nil), nil }},
+	{"none", "", func() (encoder, error) { return new(plain), nil }},
 }
 
-type nopCloser struct{ io.Writer }
+// plain doesn't compress.
+type plain struct{ io.Writer }
 
-func (nopCloser) Close() error { return nil }
+func (p *plain) Reset(w io.Writer) { p.Writer = w }
+func (p *plain) Close() error      { return nil }
 
 // Compressions are the names that [WriteOptions] takes, the default first.
 func Compressions() []string {
@@ -78,12 +86,20 @@ func Write(ctx context.Context, c *Cache, o WriteOptions) (Result, error) {
 	if err := c.Prepare(ctx, o.Graph.StoreDir()); err != nil {
 		return Result{}, err
 	}
+	atOnce := runtime.GOMAXPROCS(0)
 	w := &writer{
 		jobs: jobs{
 			c: c, progress: o.Progress,
-			nars: semaphore.NewWeighted(int64(runtime.GOMAXPROCS(0))), small: semaphore.NewWeighted(maxSmall),
+			nars: semaphore.NewWeighted(int64(atOnce)), small: semaphore.NewWeighted(maxSmall),
 		},
-		o: o, compression: compressions[i],
+		o: o, compression: compressions[i], encoders: make(chan encoder, atOnce),
+	}
+	for range atOnce {
+		enc, err := w.compression.encoder()
+		if err != nil {
+			return Result{}, err
+		}
+		w.encoders <- enc
 	}
 	references := make(map[store.Path][]store.Path, len(o.Graph.Nodes))
 	for p, n := range o.Graph.Nodes {
@@ -100,6 +116,7 @@ type writer struct {
 	jobs
 	o           WriteOptions
 	compression compression
+	encoders    chan encoder // as many as NARs are written at once
 }
 
 // checkClosed makes sure, before anything is written, that the cache will hold whole closures.
@@ -210,10 +227,9 @@ func (w *writer) writeNAR(ctx context.Context, n *graph.Node) (*narinfo.Info, er
 	}
 	defer u.close()
 	narHash, fileHash := &hashWriter{h: sha256.New()}, &hashWriter{h: sha256.New()}
-	enc, err := w.compression.encoder(io.MultiWriter(fileHash, u))
-	if err != nil {
-		return nil, err
-	}
+	enc := <-w.encoders
+	defer func() { w.encoders <- enc }()
+	enc.Reset(io.MultiWriter(fileHash, u))
 	err = nar.Dump(io.MultiWriter(counter{ctx, &w.jobs}, narHash, enc), w.o.Store, n.Path.Base())
 	if closeErr := enc.Close(); err == nil {
 		err = closeErr
