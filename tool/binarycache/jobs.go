@@ -72,7 +72,12 @@ type entry struct {
 // paths may refer to each other. References that are not among the paths are not waited for.
 func (j *jobs) run(parent context.Context, references map[store.Path][]store.Path, prepare func(ctx context.Context, p store.Path) (entry, error)) error {
 	done := make(map[store.Path]chan struct{}, len(references))
-	for p := range references {
+	named := make(map[string]store.Path, len(references))
+	for _, p := range slices.Sorted(maps.Keys(references)) {
+		if other, ok := named[p.HashPart()]; ok {
+			return &PathError{p, fmt.Errorf("it has the hash part of %s: a cache can't hold both", other)}
+		}
+		named[p.HashPart()] = p
 		done[p] = make(chan struct{})
 	}
 	j.at.Total = len(references)

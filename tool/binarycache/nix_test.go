@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -194,6 +195,36 @@ func TestMirror_NixReads(t *testing.T) {
 			g := nixReads(t, n.Version, server.URL, key, mini)
 			if len(g.Nodes) != len(l.Paths) {
 				t.Errorf("%s: Nix has %d paths, want %d", variant, len(g.Nodes), len(l.Paths))
+			}
+		}
+	})
+}
+
+// What nix-store --load-db refuses, strata refuses, and beside it cycles, which Nix 2.8 refuses and 2.34 doesn't see.
+func TestGraph_NixLoads(t *testing.T) {
+	const a, b = "/nix/store/0c0b1a2d3f4g5h6i7j8k9l0m1n2p3q4r-a", "/nix/store/1c0b1a2d3f4g5h6i7j8k9l0m1n2p3q4r-b"
+	node := func(path string, references ...string) string {
+		return path + "\n" + strings.Repeat("0", 64) + "\n120\n\n" + strconv.Itoa(len(references)) + "\n" + strings.Join(append(references, ""), "\n")
+	}
+	eachNix(t, func(t *testing.T, n *nixtest.Nix) {
+		for _, c := range []struct {
+			name, text string
+			takes      bool
+		}{
+			{"whole", node(a, b, a) + node(b), true},
+			{"a reference that isn't there", node(a, strings.Replace(b, "-b", "-x", 1)), false},
+			{"a cycle", node(strings.Replace(a, "-a", "-c", 1), strings.Replace(b, "-b", "-c", 1)) + node(strings.Replace(b, "-b", "-c", 1), strings.Replace(a, "-a", "-c", 1)), false},
+			{"cut", node(a, b, a) + node(b, a)[:150], false},
+			{"not a number", strings.Replace(node(a), "120", "many", 1), false},
+		} {
+			cmd := n.Command("nix-store", "--load-db")
+			cmd.Stdin = strings.NewReader(c.text)
+			_, err := n.Finish(cmd)
+			if takes := c.takes || c.name == "a cycle" && n.Version == nixtest.New; (err == nil) != takes {
+				t.Errorf("%s: Nix says %v", c.name, err)
+			}
+			if _, err := graph.Parse([]byte(c.text)); (err == nil) != c.takes {
+				t.Errorf("%s: strata says %v", c.name, err)
 			}
 		}
 	})

@@ -253,6 +253,11 @@ func TestWrite_Refuses(t *testing.T) {
 		{"a graph that isn't closed", "it refers to " + string(leaf) + ", which is neither in the graph nor in ", func(t *testing.T, o *binarycache.WriteOptions, dir string) {
 			o.Graph = s.graph(t, true, leaf)
 		}},
+		{"two paths of one hash part", "it has the hash part of " + string(mini) + ": a cache can't hold both", func(t *testing.T, o *binarycache.WriteOptions, dir string) {
+			twin := *o.Graph.Nodes[mini]
+			twin.Path += "-twin"
+			o.Graph.Nodes[twin.Path] = &twin
+		}},
 		{"a compression", `compression "rar" is not known`, func(t *testing.T, o *binarycache.WriteOptions, dir string) { o.Compression = "rar" }},
 		{"a folder in a file's place", "is no regular file", func(t *testing.T, o *binarycache.WriteOptions, dir string) {
 			if err := os.Mkdir(filepath.Join(dir, mini.HashPart()+".narinfo"), 0o777); err != nil {
@@ -394,25 +399,36 @@ func TestWrite_Stopped(t *testing.T) {
 }
 
 // A full disk is an error, and leaves nothing half-made.
-func TestWrite_DiskFull(t *testing.T) {
+func TestDiskFull(t *testing.T) {
 	s := newDiskStore(t)
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
-		t.Skipf("no file system of its own: %v", err)
-	}
-	defer syscall.Unmount(dir, syscall.MNT_DETACH)
-	_, err := binarycache.Write(background, open(t, dir), s.options(t))
-	if !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("got %v", err)
-	}
-	for name := range tree(t, dir) {
-		if strings.HasSuffix(name, ".tmp") {
-			t.Errorf("%s is left", name)
+	l := lockOf(t, ".", mini, "file://"+fixture(t, "variants/none"))
+	for name, write := range map[string]func(c *binarycache.Cache) error{
+		"Write": func(c *binarycache.Cache) error {
+			_, err := binarycache.Write(background, c, s.options(t))
+			return err
+		},
+		"Mirror": func(c *binarycache.Cache) error {
+			_, _, err := binarycache.Mirror(background, c, binarycache.MirrorOptions{Lock: l, Client: newClient(t, ".")})
+			return err
+		},
+	} {
+		dir := t.TempDir()
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+			t.Skipf("no file system of its own: %v", err)
 		}
-	}
-	for path, info := range infos(t, dir) {
-		if _, err := os.Stat(filepath.Join(dir, info.URL)); err != nil {
-			t.Errorf("%s: %v", path, err)
+		t.Cleanup(func() { syscall.Unmount(dir, syscall.MNT_DETACH) })
+		if err := write(open(t, dir)); !errors.Is(err, syscall.ENOSPC) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		for file := range tree(t, dir) {
+			if strings.HasSuffix(file, ".tmp") {
+				t.Errorf("%s: %s is left", name, file)
+			}
+		}
+		for path, info := range infos(t, dir) {
+			if _, err := os.Stat(filepath.Join(dir, info.URL)); err != nil {
+				t.Errorf("%s: %s: %v", name, path, err)
+			}
 		}
 	}
 }
