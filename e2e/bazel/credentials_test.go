@@ -1,16 +1,19 @@
 package bazel
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 )
 
-// A cache that asks for a password gets the one that .netrc has for its host.
-func TestCredentials_OutOfNetrc(t *testing.T) {
+// A cache that asks for a password gets the one that a credential helper says
+// or that .netrc has for its host; the lock has none.
+func TestCredentials(t *testing.T) {
 	const user, password = "me", "hunter2"
 	files := http.FileServer(http.Dir(filepath.Join(sourceDir(t), "testdata/web/cache")))
 	var served atomic.Int32
@@ -27,27 +30,42 @@ func TestCredentials_OutOfNetrc(t *testing.T) {
 
 	w := newWorkspace(t)
 	host := strings.TrimPrefix(server.URL, "http://")
-	w.lock("--cache", "http://"+user+":"+password+"@"+host, "--root", "bash=/nix/store/xznc9l6ppin9j93x7xsvaba3qkn46hwr-bash-5.2.15")
+	w.lock("--cache", "http://"+user+":"+password+"@"+host, "--root", bashRoot)
 	if lock := w.read("strata.lock.json"); strings.Contains(lock, password) || !strings.Contains(lock, server.URL+"/nar/") {
 		t.Fatalf("the lock holds the password, or not the cache's URL:\n%s", lock)
 	}
-	flags := []string{"--output_groups=manifest", "--repository_cache=" + filepath.Join(t.TempDir(), "repositories"), "//:bash"}
+	flags := func(more ...string) []string {
+		return append(more, "--output_groups=manifest", "--repository_cache="+filepath.Join(t.TempDir(), "repositories"), "//:bash")
+	}
 
 	w.write("other.netrc", "machine other.example.org login me password hunter2\n")
 	w.env = []string{"NETRC=" + filepath.Join(w.dir, "other.netrc")}
 	before := served.Load()
-	if out := w.buildFails(flags...); !strings.Contains(out, "its NAR could not be fetched from "+server.URL) {
+	if out := w.buildFails(flags()...); !strings.Contains(out, "its NAR could not be fetched from "+server.URL) {
 		t.Errorf("without a password: got:\n%s", out)
 	}
 	if served.Load() != before {
 		t.Fatal("a NAR was served without a password: what follows would show nothing")
 	}
 
+	// The protocol of https://github.com/EngFlow/credential-helper-spec: a request on standard input, headers on standard output.
 	name, _, _ := strings.Cut(host, ":")
+	basic := base64.StdEncoding.EncodeToString([]byte(user + ":" + password))
+	w.write("helper", "#!/bin/sh\ncat >/dev/null\necho '{\"headers\": {\"Authorization\": [\"Basic "+basic+"\"]}}'\n")
+	if err := os.Chmod(filepath.Join(w.dir, "helper"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w.build(flags("--credential_helper=" + name + "=%workspace%/helper")...)
+	if served.Load() == before {
+		t.Error("with a credential helper, no NAR was asked for")
+	}
+
+	before = served.Load()
+	w.newOutputBase()
 	w.write("netrc", "machine "+name+" login "+user+" password "+password+"\n")
 	w.env = []string{"NETRC=" + filepath.Join(w.dir, "netrc")}
-	w.build(flags...)
+	w.build(flags()...)
 	if served.Load() == before {
-		t.Error("no NAR was asked for")
+		t.Error("with netrc, no NAR was asked for")
 	}
 }

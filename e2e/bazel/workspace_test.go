@@ -193,8 +193,18 @@ func (w *workspace) edit(name, old, new string) {
 // lock writes a new strata.lock.json by `strata lock` with the test key.
 func (w *workspace) lock(args ...string) {
 	w.t.Helper()
+	w.lockTo("strata.lock.json", args...)
+}
+
+// lockTo writes a new lock into the file name.
+func (w *workspace) lockTo(name string, args ...string) {
+	w.t.Helper()
+	file := filepath.Join(w.dir, name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		w.t.Fatal(err)
+	}
 	args = append([]string{
-		"lock", "-o", filepath.Join(w.dir, "strata.lock.json"),
+		"lock", "-o", file,
 		"--public-key", "strata-web-1:f3mF6lUioKmEsF3TziQjGjlDqBeyG+WYPjOdFzlhmBU=",
 	}, args...)
 	cmd := exec.Command(tool(w.t, "strata"), args...)
