@@ -66,13 +66,13 @@ def lock_head_error(lock):
     return None
 
 def nar_error(fields):
-    """Says what is wrong with what a lock says of where a path's NAR is.
+    """Says why there can be no repository for a path's NAR.
 
     Args:
       fields: what the lock has for the path.
 
     Returns:
-      string that names the field, or None if nothing is.
+      string that names the field, or None if there can be one.
     """
     if type(fields) != "dict":
         return "want an object"
@@ -83,9 +83,6 @@ def nar_error(fields):
     error = sha256_error(file_hash)
     if error:
         return "file_hash: " + error
-    error = nar_url_error(url)
-    if error:
-        return "url: " + error
     return None
 
 def lock_error(lock):
@@ -135,6 +132,9 @@ def _path_error(fields, bases):
     error = nar_error(fields)
     if error:
         return error
+    error = nar_url_error(fields["url"])
+    if error:
+        return "url: " + error
     error = nar_compression_error(fields.get("compression"))
     if error:
         return "compression: " + error
