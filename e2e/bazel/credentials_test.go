@@ -68,4 +68,22 @@ func TestCredentials(t *testing.T) {
 	if served.Load() == before {
 		t.Error("with netrc, no NAR was asked for")
 	}
+
+	// The layer action has what --action_env names, not what Bazel itself has. A sandbox has a /tmp of its own.
+	inAction := func(more ...string) []string {
+		return flags(append(more, "--@rules_strata//:nar_fetch=action", "--sandbox_add_mount_pair="+w.dir)...)
+	}
+	before = served.Load()
+	if out := w.buildFails(inAction("--credential_helper=" + name + "=%workspace%/helper")...); !strings.Contains(out, "layer: error: ") || !strings.Contains(out, "401") || strings.Contains(out, password) {
+		t.Errorf("action without a password: got:\n%s", out)
+	}
+	if served.Load() != before {
+		t.Fatal("a NAR was served without a password: what follows would show nothing")
+	}
+	for _, env := range []string{"NETRC", "STRATA_CREDENTIAL_HELPER=" + name + "=" + filepath.Join(w.dir, "helper")} {
+		before = served.Load()
+		if n := w.build(inAction("--action_env=" + env)...).ran("StrataLayer"); n == 0 || served.Load() == before {
+			t.Errorf("--action_env=%s: %d layer actions ran and asked for %d NARs", env, n, served.Load()-before)
+		}
+	}
 }

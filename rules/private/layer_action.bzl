@@ -115,7 +115,7 @@ def layer_action(ctx, name, entries, compression, options = [], stripped = False
         # Pinned by hash, as a fixed-output derivation is: what comes back is checked, or the action fails.
         requirements["requires-network"] = "1"
 
-        # Proxies come in by --action_env=HTTPS_PROXY. Bazel adds these two of its own accord, as the user has them,
+        # Proxies and credentials come in by --action_env=HTTPS_PROXY, NETRC, STRATA_CREDENTIAL_HELPER. Bazel adds these two of its own accord, as the user has them,
         # unless --incompatible_strict_action_env is set; then no two machines would share a layer in a cache.
         env = {
             "LD_LIBRARY_PATH": "",
