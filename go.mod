@@ -14,7 +14,6 @@ require (
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.0.10
-	github.com/therootcompany/xz v1.0.1
 	golang.org/x/sync v0.22.0
 	golang.org/x/term v0.38.0
 	pgregory.net/rapid v1.3.0

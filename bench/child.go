@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -12,9 +11,9 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
-	"github.com/therootcompany/xz"
 
 	"github.com/rules-strata/rules_strata/tool/layer"
+	"github.com/rules-strata/rules_strata/tool/lzma"
 	"github.com/rules-strata/rules_strata/tool/narfile"
 )
 
@@ -24,7 +23,7 @@ import (
 //	copy OUT FILE...     copies them into one
 //	gzip FILE...         compresses them into nothing, as one stream, with the library, level and options of layers
 //	zstd FILE...
-//	unxz FILE...         decompresses each into nothing, with the library that reads NARs
+//	unxz FILE...         decompresses each into nothing, with what reads NARs
 //	unzstd FILE...
 //	engine DIR CACHE COMPRESSION OUT PROFILE
 //	                     makes a layer of the corpus in DIR, from the NARs in one of its binary caches, into OUT
@@ -69,14 +68,9 @@ func child(args []string) error {
 		}
 		return z.Close()
 	case "unxz":
-		z, err := xz.NewReader(nil, narfile.MaxWindow)
-		if err != nil {
-			return err
-		}
+		z := lzma.NewXZReader(narfile.MaxWindow)
 		return eachFile(files, func(r io.Reader) error {
-			if err := z.Reset(bufio.NewReaderSize(r, 256<<10)); err != nil {
-				return err
-			}
+			z.Reset(r)
 			return pump(io.Discard, z)
 		})
 	case "unzstd":

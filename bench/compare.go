@@ -50,7 +50,7 @@ const (
 	limitCopy     = "copy"
 	limitGzip     = "gzip -6 encoder (klauspost), one stream"
 	limitZstd     = "zstd -3 encoder (klauspost)"
-	limitXz       = "xz decoder (therootcompany)"
+	limitXz       = "xz decoder (strata's)"
 	limitXzC      = "xz -dc"
 	limitDiscard  = "the engine, output thrown away"
 )

@@ -66,13 +66,6 @@ def strata_go_repositories():
     )
     maybe(
         go_repository,
-        name = "com_github_therootcompany_xz",
-        importpath = "github.com/therootcompany/xz",
-        sum = "h1:CmOtsn1CbtmyYiusbfmhmkpAAETj0wBIH6kCYaX+xzw=",
-        version = "v1.0.1",
-    )
-    maybe(
-        go_repository,
         name = "io_filippo_edwards25519",
         importpath = "filippo.io/edwards25519",
         sum = "h1:crnVqOiS4jqYleHd9vaKZ+HKtHfllngJIiOpNpoJsjo=",

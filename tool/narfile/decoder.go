@@ -13,9 +13,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-	"github.com/therootcompany/xz"
 
-	"github.com/rules-strata/rules_strata/tool/lzip"
+	"github.com/rules-strata/rules_strata/tool/lzma"
 )
 
 // MaxWindow bounds what a compressed file may make its decoder keep in memory, in bytes: the window of
@@ -39,11 +38,11 @@ func CheckCompression(name string) error {
 
 // decoders holds a decoder of each kind that was ever needed, to be used again.
 type decoders struct {
-	xz   *xz.Reader
+	xz   *lzma.XZReader
 	zstd *zstd.Decoder
 	gzip *gzip.Reader
 	br   *brotli.Reader
-	lzip *lzip.Reader
+	lzip *lzma.LzipReader
 	lz4  *lz4.Reader
 }
 
@@ -54,14 +53,10 @@ func (d *decoders) open(compression string, in *bufio.Reader) (io.Reader, error)
 		return in, nil
 	case "xz":
 		if d.xz == nil {
-			// A Reader of its own without input: its first Reset is like all others.
-			z, err := xz.NewReader(nil, MaxWindow)
-			if err != nil {
-				return nil, err
-			}
-			d.xz = z
+			d.xz = lzma.NewXZReader(MaxWindow)
 		}
-		return d.xz, d.xz.Reset(in)
+		d.xz.Reset(in)
+		return d.xz, nil
 	case "zstd":
 		if d.zstd == nil {
 			z, err := zstd.NewReader(
@@ -91,7 +86,7 @@ func (d *decoders) open(compression string, in *bufio.Reader) (io.Reader, error)
 		return d.br, d.br.Reset(&longEnd{in})
 	case "lzip":
 		if d.lzip == nil {
-			d.lzip = lzip.NewReader(MaxWindow)
+			d.lzip = lzma.NewLzipReader(MaxWindow)
 		}
 		d.lzip.Reset(in)
 		return d.lzip, nil
@@ -114,12 +109,8 @@ var ErrWindow = fmt.Errorf("it needs a window of more than %d MiB to decompress"
 
 // commonError puts one error in place of those that the decoders each have for the same fault.
 func commonError(err error) error {
-	switch {
-	case errors.Is(err, xz.ErrMemlimit), errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded),
-		errors.Is(err, lzip.ErrDictSize):
+	if errors.Is(err, lzma.ErrDictSize) || errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) {
 		return ErrWindow
-	case errors.Is(err, xz.ErrBuf): // It makes no progress: there is nothing more to read.
-		return io.ErrUnexpectedEOF
 	}
 	return err
 }
@@ -127,7 +118,7 @@ func commonError(err error) error {
 // plainText is err without the name of its format in front, which is said already.
 func plainText(err error) string {
 	text := err.Error()
-	for _, prefix := range []string{"xz: ", "gzip: ", "bzip2 data invalid: ", "brotli: ", "lzip: ", "lz4: "} {
+	for _, prefix := range []string{"gzip: ", "bzip2 data invalid: ", "brotli: ", "lz4: "} {
 		text = strings.TrimPrefix(text, prefix)
 	}
 	return text

@@ -142,7 +142,11 @@ func (r *Reader) decodeError(err error) error {
 	if s := r.source.err; s != nil && s != io.EOF {
 		return s
 	}
-	return &DecodeError{Compression: r.file.Compression, Offset: r.source.n - int64(r.buf.Buffered()), Err: commonError(err)}
+	unused := r.buf.Buffered()
+	if in, ok := r.in.(interface{ Buffered() int }); ok && r.in != r.buf {
+		unused += in.Buffered()
+	}
+	return &DecodeError{Compression: r.file.Compression, Offset: r.source.n - int64(unused), Err: commonError(err)}
 }
 
 // finish checks the file, whose NAR was right, behind the NAR's end. The

@@ -1,7 +1,6 @@
-package lzip_test
+package lzma_test
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -12,7 +11,7 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/rules-strata/rules_strata/tool/lzip"
+	"github.com/rules-strata/rules_strata/tool/lzma"
 )
 
 func readFile(t testing.TB, name string) []byte {
@@ -41,8 +40,8 @@ func files() map[string][]byte {
 	}
 }
 
-func decompress(r *lzip.Reader, src io.Reader) ([]byte, error) {
-	r.Reset(bufio.NewReaderSize(src, 4096))
+func decompress(r *lzma.LzipReader, src io.Reader) ([]byte, error) {
+	r.Reset(src)
 	b, err := io.ReadAll(r)
 	if n, again := r.Read(make([]byte, 1)); n != 0 || err == nil && again != io.EOF || err != nil && again != err {
 		return b, fmt.Errorf("after %v Read gives %d, %w", err, n, again)
@@ -51,8 +50,8 @@ func decompress(r *lzip.Reader, src io.Reader) ([]byte, error) {
 }
 
 // What lzip wrote comes out by one Reader, whatever dictionary it had before and however the file is read.
-func TestReader_Files(t *testing.T) {
-	r := lzip.NewReader(8 << 20)
+func TestLzip_Files(t *testing.T) {
+	r := lzma.NewLzipReader(8 << 20)
 	for range 2 {
 		for name, want := range files() {
 			data := readFile(t, name)
@@ -71,7 +70,7 @@ func TestReader_Files(t *testing.T) {
 				}
 			}
 			// In the middle of a file.
-			r.Reset(bufio.NewReader(bytes.NewReader(data)))
+			r.Reset(bytes.NewReader(data))
 			if _, err := io.ReadFull(r, make([]byte, 50_000)); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -80,8 +79,8 @@ func TestReader_Files(t *testing.T) {
 }
 
 // The checksum covers all: a file with any byte changed is refused, unless only the dictionary's size is another, which may do.
-func TestReader_FlippedAnywhere(t *testing.T) {
-	r := lzip.NewReader(lzip.MaxDictSize)
+func TestLzip_FlippedAnywhere(t *testing.T) {
+	r := lzma.NewLzipReader(1 << 29)
 	want := numbers()
 	data := readFile(t, "numbers-members.lz")
 	for n := 0; n < len(data); n += 1 + n/60 {
@@ -96,8 +95,8 @@ func TestReader_FlippedAnywhere(t *testing.T) {
 }
 
 // A file that is cut is one that ends too early, but between two members.
-func TestReader_CutAnywhere(t *testing.T) {
-	r := lzip.NewReader(8 << 20)
+func TestLzip_CutAnywhere(t *testing.T) {
+	r := lzma.NewLzipReader(8 << 20)
 	data := readFile(t, "numbers-members.lz")
 	for n := 0; n < len(data); n += 1 + n/60 {
 		_, err := decompress(r, bytes.NewReader(data[:n]))
@@ -107,7 +106,7 @@ func TestReader_CutAnywhere(t *testing.T) {
 	}
 }
 
-func TestReader_Refuses(t *testing.T) {
+func TestLzip_Refuses(t *testing.T) {
 	whole := readFile(t, "zeros.lz")
 	with := func(at int, b ...byte) string {
 		c := bytes.Clone(whole)
@@ -117,7 +116,7 @@ func TestReader_Refuses(t *testing.T) {
 		copy(c[at:], b)
 		return string(c)
 	}
-	r := lzip.NewReader(1 << 20)
+	r := lzma.NewLzipReader(1 << 20)
 	for _, c := range []struct{ name, data, want string }{
 		{"nothing", "", "unexpected EOF"},
 		{"no magic", "XZIP\x01\x0c" + string(whole[6:]), `want a file that begins with "LZIP", found "XZIP"`},
@@ -125,13 +124,13 @@ func TestReader_Refuses(t *testing.T) {
 		{"dictionary of 2^11", with(5, 11), "found 2^11"},
 		{"dictionary of 2^30", with(5, 30), "found 2^30"},
 		{"dictionary of less than 4 KiB", with(5, 12|1<<5), "at least 4096 bytes, found 3840"},
-		{"dictionary over the limit", with(5, 21), lzip.ErrDictSize.Error()},
+		{"dictionary over the limit", with(5, 21), lzma.ErrDictSize.Error()},
 		{"first byte of the stream", with(6, 1), "damaged"},
-		{"CRC", with(-20, whole[len(whole)-20]^1), lzip.ErrChecksum.Error()},
-		{"data size", with(-12, whole[len(whole)-12]^1), lzip.ErrChecksum.Error()},
-		{"member size", with(-8, whole[len(whole)-8]^1), lzip.ErrChecksum.Error()},
-		{"zeros behind", string(whole) + "\x00", lzip.ErrTrailing.Error()},
-		{"garbage behind", string(whole) + "garbage", lzip.ErrTrailing.Error()},
+		{"CRC", with(-20, whole[len(whole)-20]^1), lzma.ErrChecksum.Error()},
+		{"data size", with(-12, whole[len(whole)-12]^1), lzma.ErrChecksum.Error()},
+		{"member size", with(-8, whole[len(whole)-8]^1), lzma.ErrChecksum.Error()},
+		{"zeros behind", string(whole) + "\x00", lzma.ErrTrailing.Error()},
+		{"garbage behind", string(whole) + "garbage", lzma.ErrTrailing.Error()},
 		{"half a header behind", string(whole) + "LZIP\x01", "unexpected EOF"},
 		// A first match that refers to what was before the start: all bits of the stream are 1.
 		{"match before the start", "LZIP\x01\x0c\x00\xff\xff\xff\xff" + strings.Repeat("\xff", 40), "damaged"},
@@ -150,20 +149,20 @@ func TestReader_Refuses(t *testing.T) {
 }
 
 // However hostile the file: no panic, and the same result whatever was read before and in whatever pieces.
-func FuzzReader(f *testing.F) {
+func FuzzLzip(f *testing.F) {
 	for name := range files() {
 		f.Add(readFile(f, name))
 	}
 	f.Add([]byte("LZIP\x01\x0c\x00\xff\xff\xff\xff"))
-	used := lzip.NewReader(1 << 16)
+	used := lzma.NewLzipReader(1 << 16)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		const limit = 1 << 20 // callers know how long the data may be
-		read := func(r *lzip.Reader, src io.Reader) ([]byte, error) {
-			r.Reset(bufio.NewReaderSize(src, 64))
+		read := func(r *lzma.LzipReader, src io.Reader) ([]byte, error) {
+			r.Reset(src)
 			return io.ReadAll(io.LimitReader(r, limit))
 		}
 		got, err := read(used, bytes.NewReader(data))
-		again, err2 := read(lzip.NewReader(1<<16), iotest.HalfReader(bytes.NewReader(data)))
+		again, err2 := read(lzma.NewLzipReader(1<<16), iotest.HalfReader(bytes.NewReader(data)))
 		same := bytes.Equal(got, again)
 		if err != nil { // How much comes before a fault depends on the pieces.
 			same = bytes.HasPrefix(got, again) || bytes.HasPrefix(again, got)
@@ -174,15 +173,13 @@ func FuzzReader(f *testing.F) {
 	})
 }
 
-func BenchmarkReader(b *testing.B) {
+func BenchmarkLzip(b *testing.B) {
 	data := readFile(b, "numbers-8MiB.lz")
-	r := lzip.NewReader(8 << 20)
+	r := lzma.NewLzipReader(8 << 20)
 	b.SetBytes(int64(len(numbers())))
 	b.ReportAllocs()
-	in := bufio.NewReader(nil)
 	for b.Loop() {
-		in.Reset(bytes.NewReader(data))
-		r.Reset(in)
+		r.Reset(bytes.NewReader(data))
 		if _, err := io.Copy(io.Discard, r); err != nil {
 			b.Fatal(err)
 		}
