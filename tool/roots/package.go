@@ -28,6 +28,7 @@ func (v *resolver) wantPackage(from project.Root, r *Root) {
 
 // lookInLists looks up what is wanted of each list.
 func (v *resolver) lookInLists(ctx context.Context) {
+	found := map[*Root][]store.Path{}
 	for _, url := range slices.Sorted(maps.Keys(v.wanted)) {
 		roots := v.wanted[url]
 		queries := make([]channel.Query, len(roots))
@@ -40,28 +41,38 @@ func (v *resolver) lookInLists(ctx context.Context) {
 			continue
 		}
 		for i, r := range roots {
-			if r.Path, err = v.choosePackage(ctx, results[i], r.System); err != nil {
+			if found[r], err = results[i].Paths(); err != nil {
+				delete(found, r)
 				v.fail(r, "", err)
 			}
 		}
 	}
+	var twins []store.Path
+	for _, paths := range found {
+		if 1 < len(paths) && len(paths) <= maxTwins {
+			twins = append(twins, paths...)
+		}
+	}
+	looks := v.lookAll(ctx, twins)
+	for r, paths := range found {
+		var err error
+		if r.Path, err = choosePackage(paths, r.System, looks); err != nil {
+			v.fail(r, "", err)
+		}
+	}
 }
 
-// choosePackage returns the path that result means on a system.
-func (v *resolver) choosePackage(ctx context.Context, result *channel.Result, system string) (store.Path, error) {
-	paths, err := result.Paths()
-	if err != nil {
-		return "", err
-	}
+// choosePackage returns which of paths, all of one name, is for system.
+func choosePackage(paths []store.Path, system string, looks map[store.Path]look) (store.Path, error) {
 	if len(paths) == 1 {
 		return paths[0], nil
 	}
-	if len(paths) > maxTwins {
-		return "", &twinsError{all: paths, system: system}
-	}
-	found, err := v.ofSystem(ctx, paths, system)
-	if err != nil {
-		return "", err
+	var found []store.Path
+	if len(paths) <= maxTwins {
+		var err error
+		if found, err = ofSystem(paths, system, looks); err != nil {
+			return "", err
+		}
 	}
 	if len(found) != 1 {
 		return "", &twinsError{all: paths, found: found, system: system}

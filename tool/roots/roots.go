@@ -19,7 +19,6 @@ import (
 	"github.com/rules-strata/rules_strata/tool/channel"
 	"github.com/rules-strata/rules_strata/tool/fetch"
 	"github.com/rules-strata/rules_strata/tool/graph"
-	"github.com/rules-strata/rules_strata/tool/narfile"
 	"github.com/rules-strata/rules_strata/tool/project"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
@@ -51,11 +50,10 @@ type Options struct {
 func Resolve(ctx context.Context, p *project.Project, o Options) ([]Root, error) {
 	v := &resolver{
 		o: o, p: p,
-		graphs: map[string]*graph.Graph{}, seen: map[store.Path]seen{},
+		graphs: map[string]*graph.Graph{},
 		wanted: map[string][]*Root{}, queries: map[*Root]channel.Query{},
 	}
 	out := make([]Root, len(p.Roots))
-	defer v.nar.Close()
 	for i, r := range p.Roots {
 		out[i] = Root{Name: r.Name, System: r.System, Path: r.Path}
 		switch {
@@ -89,8 +87,6 @@ type resolver struct {
 	// wanted are the roots to look up in a list, by its URL; queries what is wanted of each root.
 	wanted  map[string][]*Root
 	queries map[*Root]channel.Query
-	seen    map[store.Path]seen // by looks into NARs
-	nar     narfile.Reader
 	wrong   []error
 }
 

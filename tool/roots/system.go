@@ -1,7 +1,6 @@
 package roots
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,11 +8,13 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rules-strata/rules_strata/tool/fetch"
 	"github.com/rules-strata/rules_strata/tool/nar"
 	"github.com/rules-strata/rules_strata/tool/narfile"
 	"github.com/rules-strata/rules_strata/tool/narinfo"
+	"github.com/rules-strata/rules_strata/tool/project"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
@@ -29,6 +30,8 @@ const (
 	maxLooks = 32
 	// maxLookSize bounds what is read of them, in bytes: unpacked, and before the first program.
 	maxLookSize = 1 << 30
+	// maxLooking is how many are looked at once: each may need its window to decompress.
+	maxLooking = 8
 	// maxTwins bounds the paths of one name that are looked into.
 	maxTwins = 16
 )
@@ -59,13 +62,12 @@ const headSize = 20
 
 // machineOf returns the machine of the program that begins with head; ok
 // if it is a program. Those of macOS are of no machine here.
-func machineOf(head []byte) (m machine, ok bool) {
-	switch {
-	case len(head) < headSize:
-		return machine{}, false
-	case bytes.HasPrefix(head, []byte("\xcf\xfa\xed\xfe")): // Mach-O, 64 bits
+func machineOf(head [headSize]byte) (m machine, ok bool) {
+	switch string(head[:4]) {
+	case "\x7fELF":
+	case "\xcf\xfa\xed\xfe": // Mach-O, 64 bits
 		return machine{}, true
-	case !bytes.HasPrefix(head, []byte("\x7fELF")):
+	default:
 		return machine{}, false
 	}
 	m = machine{class: head[4], data: head[5]}
@@ -77,33 +79,30 @@ func machineOf(head []byte) (m machine, ok bool) {
 	return m, true
 }
 
-// seen is what a look at a store path showed.
-type seen struct {
+// look is what a look at a store path showed.
+type look struct {
 	// program: there is one, for machine.
 	program bool
 	machine machine
 	// narHash is the NAR's; zero if no cache has it.
 	narHash store.Hash
+	err     error
 }
 
 // ofSystem returns those of paths that are for system, as far as that shows. If they are
 // all the same, and hold no program at all, it is one of them.
-func (v *resolver) ofSystem(ctx context.Context, paths []store.Path, system string) ([]store.Path, error) {
+func ofSystem(paths []store.Path, system string, looks map[store.Path]look) ([]store.Path, error) {
 	var found []store.Path
 	same := true
 	for _, p := range paths {
-		s, ok := v.seen[p]
-		if !ok {
-			var err error
-			if s, err = v.look(ctx, p); err != nil {
-				return nil, err
-			}
-			v.seen[p] = s
+		l := looks[p]
+		if l.err != nil {
+			return nil, l.err
 		}
-		if s.program && s.machine == machines[system] {
+		if l.program && l.machine == machines[system] {
 			found = append(found, p)
 		}
-		same = same && !s.program && !s.narHash.IsZero() && s.narHash == v.seen[paths[0]].narHash
+		same = same && !l.program && !l.narHash.IsZero() && l.narHash == looks[paths[0]].narHash
 	}
 	if same {
 		return paths[:1], nil
@@ -111,26 +110,59 @@ func (v *resolver) ofSystem(ctx context.Context, paths []store.Path, system stri
 	return found, nil
 }
 
+// lookAll looks at each of paths, several at once.
+func (v *resolver) lookAll(ctx context.Context, paths []store.Path) map[store.Path]look {
+	todo := make(chan store.Path)
+	looks := map[store.Path]look{}
+	var mu sync.Mutex
+	var workers sync.WaitGroup
+	for range min(maxLooking, len(paths)) {
+		workers.Go(func() {
+			looker := looker{p: v.p, client: v.o.Client}
+			defer looker.nar.Close()
+			for path := range todo {
+				l := looker.look(ctx, path)
+				mu.Lock()
+				looks[path] = l
+				mu.Unlock()
+			}
+		})
+	}
+	slices.Sort(paths)
+	for _, path := range slices.Compact(paths) { // Roots of several systems have the same.
+		todo <- path
+	}
+	close(todo)
+	workers.Wait()
+	return looks
+}
+
+// looker looks into NARs, one after the other.
+type looker struct {
+	p      *project.Project
+	client *fetch.Client
+	nar    narfile.Reader
+}
+
 // look looks for a program in path, and, where there is none, in what it refers to.
-func (v *resolver) look(ctx context.Context, path store.Path) (seen, error) {
-	var s seen
+func (v *looker) look(ctx context.Context, path store.Path) (l look) {
 	queue := []store.Path{path}
 	left := int64(maxLookSize)
 	for i := 0; i < len(queue) && left > 0; i++ {
 		info, url, err := v.narinfo(ctx, queue[i])
 		if err != nil {
-			return s, err
+			return look{err: err}
 		}
 		if info == nil {
 			continue
 		}
 		if i == 0 {
-			s.narHash = info.NarHash
+			l.narHash = info.NarHash
 		}
-		if s.machine, s.program, err = v.firstProgram(ctx, info, url, &left); err != nil {
-			return s, fmt.Errorf("%s: %w", queue[i], err)
+		if l.machine, l.program, err = v.firstProgram(ctx, info, url, &left); err != nil {
+			return look{err: fmt.Errorf("%s: %w", queue[i], err)}
 		}
-		if s.program {
+		if l.program {
 			break
 		}
 		for _, r := range info.References {
@@ -139,14 +171,14 @@ func (v *resolver) look(ctx context.Context, path store.Path) (seen, error) {
 			}
 		}
 	}
-	return s, nil
+	return l
 }
 
 // narinfo returns what the first of the caches that has path says of it, and that cache's URL; nil if none has it.
-func (v *resolver) narinfo(ctx context.Context, path store.Path) (*narinfo.Info, string, error) {
+func (v *looker) narinfo(ctx context.Context, path store.Path) (*narinfo.Info, string, error) {
 	for _, c := range v.p.Caches {
 		base := strings.TrimRight(c.URL, "/") + "/"
-		b, err := v.o.Client.Get(ctx, base+path.HashPart()+".narinfo", narinfo.MaxSize)
+		b, err := v.client.Get(ctx, base+path.HashPart()+".narinfo", narinfo.MaxSize)
 		if errors.Is(err, fetch.ErrNotFound) {
 			continue
 		}
@@ -166,11 +198,11 @@ func (v *resolver) narinfo(ctx context.Context, path store.Path) (*narinfo.Info,
 }
 
 // firstProgram returns the machine of the first program in a NAR; not ok if there is none. It takes what it reads off left.
-func (v *resolver) firstProgram(ctx context.Context, info *narinfo.Info, base string, left *int64) (machine, bool, error) {
+func (v *looker) firstProgram(ctx context.Context, info *narinfo.Info, base string, left *int64) (machine, bool, error) {
 	if narfile.CheckCompression(info.Compression) != nil || info.NarSize > *left {
 		return machine{}, false, nil
 	}
-	in, err := v.o.Client.Open(ctx, base+info.URL)
+	in, err := v.client.Open(ctx, base+info.URL)
 	if err != nil {
 		return machine{}, false, err
 	}
@@ -198,7 +230,7 @@ func (v *resolver) firstProgram(ctx context.Context, info *narinfo.Info, base st
 		if _, err := io.ReadFull(entries, head[:]); err != nil {
 			return machine{}, false, err
 		}
-		if m, ok := machineOf(head[:]); ok {
+		if m, ok := machineOf(head); ok {
 			return m, true, nil
 		}
 	}
