@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/rules-strata/rules_strata/tool/store"
 )
 
 // maxQuery bounds a query, in bytes: store names have at most 211.
@@ -62,7 +64,7 @@ func ParseQuery(s string) (Query, error) {
 			return bad("illegal character %q; want letters, digits and + - . _ ? =", name[i])
 		}
 	}
-	if q.Name, q.Version = SplitName(name); q.Name == "" {
+	if q.Name, q.Version = store.SplitName(name); q.Name == "" {
 		return bad("it has no name")
 	}
 	return q, nil
@@ -94,18 +96,6 @@ func CheckOutput(s string) error {
 		return errors.New(`the output has no name; write "out" for the main one`)
 	}
 	return nil
-}
-
-// SplitName splits a store path's name into the package's name and version, as
-// builtins.parseDrvName does (nix.dev, "Built-in Functions"): the version
-// begins behind the first dash that isn't followed by a letter.
-func SplitName(s string) (name, version string) {
-	for i := 0; i+1 < len(s); i++ {
-		if s[i] == '-' && !isLetter(s[i+1]) {
-			return s[:i], s[i+1:]
-		}
-	}
-	return s, ""
 }
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }

@@ -36,7 +36,7 @@ func (r *Result) add(p store.Path) error {
 		}
 		name, interpreter = name[at[1]:], name[:at[1]]
 	}
-	switch base, version := SplitName(name); {
+	switch base, version := store.SplitName(name); {
 	case base == q.Name:
 		r.matches = append(r.matches, match{p, interpreter, version})
 	case q.Output != "" && q.Version == "" && version == "" && name == q.Name+"-"+q.Output: // a package without a version

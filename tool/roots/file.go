@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/rules-strata/rules_strata/tool/channel"
 	"github.com/rules-strata/rules_strata/tool/graph"
 	"github.com/rules-strata/rules_strata/tool/project"
 	"github.com/rules-strata/rules_strata/tool/store"
@@ -113,7 +112,7 @@ func isBeside(c candidate, all []candidate) bool {
 func named(all []candidate, name string) []candidate {
 	var whole, base []candidate
 	for _, c := range all {
-		if n, _ := channel.SplitName(c.path.Name()); n == name {
+		if n, _ := store.SplitName(c.path.Name()); n == name {
 			base = append(base, c)
 		}
 		if c.path.Name() == name {
