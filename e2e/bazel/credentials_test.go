@@ -86,4 +86,15 @@ func TestCredentials(t *testing.T) {
 			t.Errorf("--action_env=%s: %d layer actions ran and asked for %d NARs", env, n, served.Load()-before)
 		}
 	}
+
+	// A layer action that fetches by itself has what its own environment names, and no more.
+	action := []string{"--output_groups=manifest", "--@rules_strata//:nar_fetch=action", "//:bash"}
+	before = served.Load()
+	if out := w.buildFails(action...); !strings.Contains(out, "401 Unauthorized; it wants credentials") || !strings.Contains(out, "layer: hint: if "+name+" wants credentials") {
+		t.Errorf("an action without a password: got:\n%s", out)
+	}
+	w.build(append(action, "--action_env=NETRC="+filepath.Join(w.dir, "netrc"))...)
+	if served.Load() == before {
+		t.Error("the action asked for no NAR")
+	}
 }

@@ -20,11 +20,11 @@ const guixRoot = store.Path("/gnu/store/w4qs8p8nwnldd2lx0dpigzlqsqk2m3s2-strata-
 
 func guixKey(t testing.TB) narinfo.PublicKey {
 	t.Helper()
-	k, err := project.ReadPublicKey(webData+"/guix/signing-key.pub", "strata")
-	if err != nil {
-		t.Fatal(err)
+	k, err := project.ReadPublicKeys(webData+"/guix/signing-key.pub", "strata")
+	if err != nil || len(k) != 1 {
+		t.Fatal(k, err)
 	}
-	return k
+	return k[0]
 }
 
 // Both of Guix' ways to serve a store lock to the closure that Guix says, every download pinned.

@@ -29,8 +29,8 @@ func key(t testing.TB, name string) narinfo.PublicKey {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if k.Name() != name {
-		t.Fatalf("want the key %s, got %s", name, k.Name())
+	if !strings.HasPrefix(k.String(), name+":") {
+		t.Fatalf("want the key %s, got %s", name, k)
 	}
 	return k
 }

@@ -22,20 +22,41 @@ type Signature struct {
 type PublicKey struct {
 	name string
 	key  ed25519.PublicKey
-	guix *guixKey // key is nil then
+	guix guixKey // key is nil then
 }
 
-// ParsePublicKey reads a key as Nix writes it, "name:base64", such as
+// ParsePublicKeys reads a key as Nix writes it, "name:base64", such as
 // "cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=", or what
 // Guix has in /etc/guix/signing-key.pub,
-// "(public-key (ecc (curve Ed25519) (q #8D15…#)))". Guix' keys have no name; "name:"
-// in front gives it one, else it is "guix-key-" and the first 16 hexadecimal digits of q. White
+// "(public-key (ecc (curve Ed25519) (q #8D15…#)))" or "(public-key (rsa (n #…#) (e #…#)))". Guix' keys have no name; "name:"
+// in front gives it one, else it is "guix-key-" and the first 16 hexadecimal digits of q or n. Or it reads all keys
+// that Guix' access control list /etc/guix/acl lets in archives of. White
 // space around it (a key file's newline) is ignored.
-func ParsePublicKey(s string) (PublicKey, error) {
+func ParsePublicKeys(s string) ([]PublicKey, error) {
 	s = strings.TrimSpace(s)
 	if i := strings.IndexByte(s, '('); i == 0 || i > 0 && s[i-1] == ':' {
-		return parseGuixKey(s[:max(i-1, 0)], s[i:])
+		return parseGuixKeys(s[:max(i-1, 0)], s[i:])
 	}
+	key, err := parseNixKey(s)
+	if err != nil {
+		return nil, err
+	}
+	return []PublicKey{key}, nil
+}
+
+// ParsePublicKey is [ParsePublicKeys] for one key.
+func ParsePublicKey(s string) (PublicKey, error) {
+	keys, err := ParsePublicKeys(s)
+	if err != nil {
+		return PublicKey{}, err
+	}
+	if len(keys) != 1 {
+		return PublicKey{}, fmt.Errorf("public key: want one, found an access control list of %d", len(keys))
+	}
+	return keys[0], nil
+}
+
+func parseNixKey(s string) (PublicKey, error) {
 	name, b, err := splitKey(s)
 	if err != nil {
 		// What isn't a public key may be a secret one: it isn't shown.
@@ -49,9 +70,6 @@ func ParsePublicKey(s string) (PublicKey, error) {
 	}
 	return PublicKey{}, fmt.Errorf("public key %.40q: want %d bytes, found %d", name, ed25519.PublicKeySize, len(b))
 }
-
-// Name is the key's name, which signatures made with it bear.
-func (k PublicKey) Name() string { return k.name }
 
 // String is the form that [ParsePublicKey] reads.
 func (k PublicKey) String() string {
@@ -176,7 +194,7 @@ func (i *Info) VerifiedBy(keys []PublicKey) (name string, nix *Signature, err er
 	if g := i.GuixSignature; g != nil {
 		signers = appendNew(signers, g.signer())
 		for _, k := range keys {
-			if k.guix == nil || g.key == nil || *k.guix != *g.key {
+			if k.guix == nil || g.key == nil || k.guix.String() != g.key.String() {
 				continue // The host's name is nobody's word: the key says who signed.
 			}
 			if g.verify() {

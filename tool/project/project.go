@@ -162,10 +162,10 @@ func (c *Cache) readMirrors(v *strictjson.Value) error {
 
 func (p *Project) readPublicKeys(v *strictjson.Value, dir string) error {
 	return v.Each(func(e *strictjson.Value) error {
-		var key narinfo.PublicKey
+		keys := make([]narinfo.PublicKey, 1)
 		var err error
 		if e.IsString() {
-			err = strictjson.Parsed(&key, narinfo.ParsePublicKey)(e)
+			err = strictjson.Parsed(&keys[0], narinfo.ParsePublicKey)(e)
 		} else {
 			var file, name string
 			err = e.Fields(
@@ -176,12 +176,12 @@ func (p *Project) readPublicKeys(v *strictjson.Value, dir string) error {
 				if !filepath.IsAbs(file) {
 					file = filepath.Join(dir, filepath.FromSlash(file))
 				}
-				if key, err = ReadPublicKey(file, name); err != nil {
+				if keys, err = ReadPublicKeys(file, name); err != nil {
 					err = e.Errorf("%w", err)
 				}
 			}
 		}
-		p.PublicKeys = append(p.PublicKeys, key)
+		p.PublicKeys = append(p.PublicKeys, keys...)
 		return err
 	})
 }
@@ -189,11 +189,11 @@ func (p *Project) readPublicKeys(v *strictjson.Value, dir string) error {
 // maxKeyFile bounds the file of a public key, in bytes.
 const maxKeyFile = 64 << 10
 
-// ReadPublicKey reads a file that holds one public key, in a form that
-// [narinfo.ParsePublicKey] knows. Name, if it isn't empty, is given to a key that has none of its own.
-func ReadPublicKey(file, name string) (narinfo.PublicKey, error) {
-	bad := func(err error) (narinfo.PublicKey, error) {
-		return narinfo.PublicKey{}, fmt.Errorf("public key file %s: %w", file, err)
+// ReadPublicKeys reads a file that holds a public key, or several, in a form that
+// [narinfo.ParsePublicKeys] knows. Name, if it isn't empty, is given to a key that has none of its own.
+func ReadPublicKeys(file, name string) ([]narinfo.PublicKey, error) {
+	bad := func(err error) ([]narinfo.PublicKey, error) {
+		return nil, fmt.Errorf("public key file %s: %w", file, err)
 	}
 	// Looked at before it is opened: opening a pipe would wait for a writer.
 	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
@@ -201,7 +201,7 @@ func ReadPublicKey(file, name string) (narinfo.PublicKey, error) {
 	}
 	in, err := os.Open(file)
 	if err != nil {
-		return narinfo.PublicKey{}, fmt.Errorf("public key file: %w", err)
+		return nil, fmt.Errorf("public key file: %w", err)
 	}
 	defer in.Close()
 	b, err := io.ReadAll(io.LimitReader(in, maxKeyFile+1))
@@ -218,11 +218,11 @@ func ReadPublicKey(file, name string) (narinfo.PublicKey, error) {
 		}
 		text = name + ":" + text
 	}
-	key, err := narinfo.ParsePublicKey(text)
+	keys, err := narinfo.ParsePublicKeys(text)
 	if err != nil {
 		return bad(err)
 	}
-	return key, nil
+	return keys, nil
 }
 
 func (p *Project) readSystems(v *strictjson.Value) error {

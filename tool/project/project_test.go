@@ -296,7 +296,7 @@ func TestRead_PublicKeyFiles(t *testing.T) {
 		{`{"file": "keys/guix.pub", "name": "a b"}`, "", "printable ASCII"},
 		{`{"file": "keys/guix.pub", "names": "x"}`, "", "public_keys[0].names: unknown field; known are file, name"},
 		{`{"name": "x"}`, "", "public_keys[0]: file is missing"},
-		{`"(public-key)"`, "", "public_keys[0]: public key: want (ecc …) in (public-key …), found none"},
+		{`"(public-key)"`, "", "public_keys[0]: public key: want (public-key (KIND …))"},
 	} {
 		file := filepath.Join(dir, DefaultFile)
 		if err := os.WriteFile(file, []byte(strings.Replace(minimal, `"`+key+`"`, tc.key, 1)), 0o666); err != nil {

@@ -73,7 +73,7 @@ same isn't touched.`,
 	fl.StringVar(&f.project, "project", project.DefaultFile, "the project `FILE`")
 	fl.StringVarP(&f.output, "output", "o", "", "the lock `FILE` (default: "+lock.DefaultFile+" beside the project file)")
 	fl.StringArrayVar(&f.caches, "cache", nil, "the `URL` of a binary cache (file:, http: or https:); repeatable, asked in this order")
-	fl.StringArrayVar(&f.publicKeys, "public-key", nil, "a `KEY` whose signatures are trusted: Nix' name:base64, Guix' (public-key …), or @FILE that holds one; repeatable")
+	fl.StringArrayVar(&f.publicKeys, "public-key", nil, "a `KEY` whose signatures are trusted: Nix' name:base64, Guix' (public-key …), or @FILE that holds one or is Guix' acl; repeatable")
 	fl.StringArrayVar(&f.allowUnsigned, "allow-unsigned", nil, "the `URL` of a --cache whose paths need no signature; repeatable")
 	fl.StringArrayVar(&f.roots, "root", nil, "a root, `NAME=STOREPATH`, NAME=@FILE for the one that a file of Nix or Guix names, or NAME=PACKAGE for one out of the --channel; repeatable")
 	fl.StringVar(&f.channel, "channel", "", "the `URL` of a store-paths list, in which packages are looked up")
@@ -262,11 +262,11 @@ func (f *lockFlags) fromFlags() (*project.Project, error) {
 		}
 	}
 	for _, s := range f.publicKeys {
-		key, err := parsePublicKey(s)
+		keys, err := parsePublicKeys(s)
 		if err != nil {
 			return nil, fmt.Errorf("--public-key: %w", err)
 		}
-		p.PublicKeys = append(p.PublicKeys, key)
+		p.PublicKeys = append(p.PublicKeys, keys...)
 	}
 	for _, s := range f.roots {
 		root, err := project.ParseRoot(s, f.system)
@@ -288,10 +288,10 @@ func (f *lockFlags) fromFlags() (*project.Project, error) {
 	return p, nil
 }
 
-// parsePublicKey reads the value of --public-key.
-func parsePublicKey(s string) (narinfo.PublicKey, error) {
+// parsePublicKeys reads the value of --public-key.
+func parsePublicKeys(s string) ([]narinfo.PublicKey, error) {
 	if file, ok := strings.CutPrefix(s, "@"); ok {
-		return project.ReadPublicKey(file, "")
+		return project.ReadPublicKeys(file, "")
 	}
-	return narinfo.ParsePublicKey(s)
+	return narinfo.ParsePublicKeys(s)
 }

@@ -137,11 +137,11 @@ func (f *verifyFlags) trust(cmd *cobra.Command, dir string, o *lock.VerifyOption
 			return usagef("--project and --public-key or --allow-unsigned exclude each other: a project file says that itself")
 		}
 		for _, s := range f.publicKeys {
-			key, err := parsePublicKey(s)
+			keys, err := parsePublicKeys(s)
 			if err != nil {
 				return &usageError{fmt.Errorf("--public-key: %w", err)}
 			}
-			o.PublicKeys = append(o.PublicKeys, key)
+			o.PublicKeys = append(o.PublicKeys, keys...)
 		}
 		for _, s := range f.allowUnsigned {
 			url, err := project.ParseCacheURL(s)
