@@ -122,20 +122,13 @@ func makeCorpus(ctx context.Context, dir string, expressions []string, say func(
 			return fmt.Errorf("it is made of the distribution's packages, which needs %s: run this on Debian or a relative of it", program)
 		}
 	}
-	names, err := resolve(expressions, say)
-	if err != nil {
-		return err
-	}
 	// Packages of their own directory, so that all files there are the corpus'.
 	debs := filepath.Join(dir, "debs")
 	if err := os.MkdirAll(debs, 0o755); err != nil {
 		return err
 	}
-	say("downloading %d packages", len(names))
-	download := exec.CommandContext(ctx, "apt-get", append([]string{"-q", "download"}, names...)...)
-	download.Dir = debs
-	if out, err := download.CombinedOutput(); err != nil {
-		return fmt.Errorf("apt-get download: %w\n%s", err, out)
+	if err := fetchPackages(ctx, debs, expressions, say); err != nil {
+		return err
 	}
 	files, err := filepath.Glob(filepath.Join(debs, "*.deb"))
 	if err != nil {

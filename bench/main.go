@@ -102,7 +102,9 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer os.RemoveAll(b.tmp)
 	b.layer = filepath.Join(b.tmp, "tool")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", b.layer, "./tool/cmd/layer")
+	// As Bazel builds it.
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.layer, "./tool/cmd/layer")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("building the layer tool: %w", err)

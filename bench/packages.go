@@ -1,7 +1,11 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"runtime"
@@ -62,9 +66,43 @@ func resolve(expressions []string, warn func(format string, a ...any)) ([]string
 		}
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("apt knows none of the packages: `apt-get update` fetches its lists")
+		return nil, errors.New("apt knows none of the packages")
 	}
 	return names, nil
+}
+
+// fetchPackages downloads what apt has for the expressions into dir. Where that fails, apt's lists
+// may be older than what its mirror has, or missing: it gets them anew, once, if it may.
+func fetchPackages(ctx context.Context, dir string, expressions []string, say func(format string, a ...any)) error {
+	fetch := func() error {
+		names, err := resolve(expressions, say)
+		if err != nil {
+			return err
+		}
+		say("downloading %d packages", len(names))
+		return aptGet(ctx, dir, append([]string{"download"}, names...)...)
+	}
+	err := fetch()
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("%w\napt's lists of packages may be old: run `apt-get update` as root, and this again", err)
+	}
+	say("%v\nbench: apt's lists of packages may be old: fetching them anew", err)
+	if err := aptGet(ctx, dir, "update"); err != nil {
+		return err
+	}
+	return fetch()
+}
+
+func aptGet(ctx context.Context, dir string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"-q"}, args...)...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("apt-get %s: %w\n%s", args[0], err, bytes.TrimSpace(out))
+	}
+	return nil
 }
 
 // highest returns the name that re matches and whose numbers are highest, or "".

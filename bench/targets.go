@@ -11,6 +11,9 @@ type target struct {
 	most   bool // bound is the most that measured may be, not the least
 	bound  float64
 	result float64 // measured
+	// possible is the best that the same comparison could give on this machine, 0 if that isn't known: the
+	// result of a program that does nothing but what has to be done for NarHash and diff ID.
+	possible float64
 }
 
 func (t target) met() bool {
@@ -42,9 +45,18 @@ func targets(results map[string]usage) []target {
 
 	plain := func() float64 { return cpu(groupNone, strataCase) }
 	sha := func() float64 { return cpu(groupLimits, limitSHA256) }
-	add("uncompressed: CPU, to two SHA-256 passes and a copy", true, 1.25, plain()/(2*sha()+cpu(groupLimits, limitCopy)))
-	add("uncompressed: CPU of stream_layered_image.py, to strata's", false, 6, cpu(groupNone, seedScript)/plain())
-	add("uncompressed: CPU of nix2container, to strata's", false, 2.2, cpu(groupNone, nix2container)/plain())
+	floor := func() float64 { return 2*sha() + cpu(groupLimits, limitCopy) }
+	add("uncompressed: CPU, to two SHA-256 passes and a copy", true, 1.25, plain()/floor())
+	for _, other := range []struct {
+		name  string
+		times float64
+	}{{seedScript, 6}, {nix2container, 2.2}} {
+		before := len(list)
+		add("uncompressed: CPU of "+other.name+", to strata's", false, other.times, cpu(groupNone, other.name)/plain())
+		for i := range list[before:] {
+			list[before+i].possible = cpu(groupNone, other.name) / floor()
+		}
+	}
 	add("uncompressed, output thrown away: wall of one SHA-256 pass, to the engine's", false, 0.85, wall(groupLimits, limitSHA256)/wall(groupLimits, limitDiscard))
 	for _, group := range []string{groupGzip, groupZstd} {
 		encoder := limitGzip
@@ -84,6 +96,9 @@ func targetTable(list []target) string {
 		}
 		if !t.met() {
 			met = "**missed**"
+		}
+		if t.possible > 0 {
+			met += fmt.Sprintf("; two SHA-256 passes and a copy alone: %.2f", t.possible)
 		}
 		fmt.Fprintf(&out, "| %s | %s %.2f | %.3f | %s |\n", t.what, sign, t.bound, t.result, met)
 	}

@@ -13,10 +13,14 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 )
 
 func main() {
+	// A layer of a few kB comes to just over the 4 MB at which Go collects for the first time, which took a quarter of
+	// its CPU time. Large layers leave hardly any garbage: their peak is the same.
+	debug.SetGCPercent(200)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
