@@ -3,20 +3,23 @@
 load("@bazel_skylib//rules:diff_test.bzl", "diff_test")
 load("@bazel_skylib//rules:run_binary.bzl", "run_binary")
 
-def same_image_test(name, image, args):
-    """Builds the root `web` of examples/web by the command, and compares digest and archive with an image's.
+def same_image_test(name, image, args, lock = "//examples/web:strata.lock.json", root = "web", cache = "//testdata/web:cache"):
+    """Builds a root by the command, and compares digest and archive with an image's.
 
     Args:
       name: string, the test suite's name.
       image: label of the image.
       args: list of strings, the arguments that say to the command what the image's attributes say.
+      lock: label of the lock.
+      root: string, the root's name in it.
+      cache: label of the files in the lock's cache.
     """
     run_binary(
         name = name + "_command",
         testonly = True,
         srcs = [
-            "//examples/web:strata.lock.json",
-            "//testdata/web:cache",
+            cache,
+            lock,
         ],
         outs = [
             name + "_command.digest",
@@ -24,8 +27,8 @@ def same_image_test(name, image, args):
         ],
         args = [
             "build",
-            "--lock=$(execpath //examples/web:strata.lock.json)",
-            "--root=web",
+            "--lock=$(execpath %s)" % lock,
+            "--root=" + root,
             "--digest-file=$(execpath %s_command.digest)" % name,
             "--output=$(execpath %s_command.tar)" % name,
         ] + args,

@@ -3,10 +3,8 @@ package main
 import (
 	"archive/tar"
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -16,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/rules-strata/rules_strata/tool/image/imagetest"
 )
 
 const guixRoot = "/gnu/store/w4qs8p8nwnldd2lx0dpigzlqsqk2m3s2-strata-app-1.0"
@@ -67,26 +67,7 @@ func TestGuix_TreeIsTheStores(t *testing.T) {
 	if _, baked := guixLayer(t, "baked"); baked != digest {
 		t.Errorf("the baked cache gives %s, the other one %s", baked, digest)
 	}
-	var got []string
-	for r := tar.NewReader(bytes.NewReader(layer)); ; {
-		h, err := r.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		kind, sum := map[byte]string{tar.TypeReg: "file", tar.TypeDir: "dir", tar.TypeSymlink: "symlink"}[h.Typeflag], "-"
-		if kind == "file" {
-			hash := sha256.New()
-			if _, err := io.Copy(hash, r); err != nil {
-				t.Fatal(err)
-			}
-			sum = fmt.Sprintf("%x", hash.Sum(nil))
-		}
-		got = append(got, fmt.Sprintf("%s\t%04o\t%d\t%d\t%s\t%s\t%d\t%d\t%s\t%s\t%s", kind, h.Mode, h.Uid, h.Gid, h.Uname, h.Gname,
-			h.ModTime.Unix(), h.Size, sum, listed(h.Name), listed(h.Linkname)))
-	}
+	got := imagetest.Listing(t, bytes.NewReader(layer))
 	if len(got) < 2 || !strings.HasSuffix(got[0], "\tgnu/\t-") || !strings.HasSuffix(got[1], "\tgnu/store/\t-") {
 		t.Fatalf("want gnu/ and gnu/store/ first, got %q", got[:min(2, len(got))])
 	}
@@ -105,22 +86,6 @@ func TestGuix_TreeIsTheStores(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
-}
-
-// listed writes a name as the listings have it.
-func listed(name string) string {
-	if name == "" {
-		return "-"
-	}
-	var b strings.Builder
-	for i := range len(name) {
-		if c := name[i]; c > 0x20 && c < 0x7f && c != '\\' {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, `\x%02x`, c)
-		}
-	}
-	return b.String()
 }
 
 // The programs in the image run out of /gnu/store, with nothing else in the root file system.
