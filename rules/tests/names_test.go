@@ -3,9 +3,11 @@ package rules_test
 import (
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/rules-strata/rules_strata/tool/fetch"
 	"github.com/rules-strata/rules_strata/tool/image"
 	"github.com/rules-strata/rules_strata/tool/narfile"
 	"github.com/rules-strata/rules_strata/tool/project"
@@ -37,6 +39,48 @@ func TestRootNames_ThatTheRulesRefuse(t *testing.T) {
 	for _, name := range list(t, "_NO_ROOTS") {
 		if project.CheckRootName(name) == nil {
 			t.Errorf("the rules refuse a root called %s, the tools don't", name)
+		}
+	}
+}
+
+// A URL that the tools take, and so write into a lock, the rules take too: of the same characters, and of the schemes they know.
+func TestURLs_ThatTheRulesTake(t *testing.T) {
+	text := string(read(t, "../private/store_names.bzl"))
+	_, rest, _ := strings.Cut(text, "\n_URL_CHARACTERS = \"")
+	characters, _, ok := strings.Cut(rest, "\"\n")
+	if !ok {
+		t.Fatal("rules/private/store_names.bzl has no _URL_CHARACTERS")
+	}
+	for c := range rune(0x180) {
+		url := "https://host/a" + string(c) + "b"
+		if c == '%' {
+			url = "https://host/a%20b"
+		}
+		if err := fetch.Check(url); err == nil && !strings.ContainsRune(characters, c) {
+			t.Errorf("the tools take %q, the rules don't", url)
+		} else if err != nil && strings.ContainsRune(characters, c) && c != '[' && c != ']' {
+			t.Errorf("the rules take %q, the tools don't: %v", url, err)
+		}
+	}
+	_, rest, _ = strings.Cut(string(read(t, "store_names_test.bzl")), "def _nar_impl(ctx):")
+	good, rest, _ := strings.Cut(rest, "nar_url_error(s))")
+	bad, _, ok := strings.Cut(rest, "nar_url_error(s)")
+	if !ok {
+		t.Fatal("store_names_test.bzl has no test of nar_url_error as this one knows it")
+	}
+	for text, wantErr := range map[string]bool{good: false, bad: true} {
+		all := regexp.MustCompile(`"(?:[^"\\]|\\.)*"`).FindAllString(text[strings.Index(text, "for s in "):], -1)
+		if len(all) < 4 {
+			t.Errorf("only the URLs %q in the rules' test", all)
+		}
+		for _, quoted := range all {
+			url, err := strconv.Unquote(quoted)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := fetch.Check(url); (err != nil) != wantErr && url != "%r should be refused" {
+				t.Errorf("%q: the tools say %v", url, err)
+			}
 		}
 	}
 }

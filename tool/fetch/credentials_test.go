@@ -29,6 +29,9 @@ func TestMain(m *testing.M) {
 	if mode := os.Getenv(helperMode); mode != "" && len(os.Args) == 2 && os.Args[1] == "get" {
 		os.Exit(beHelper(mode))
 	}
+	if url := os.Getenv(proxyGet); url != "" {
+		os.Exit(beProxied(url))
+	}
 	os.Exit(m.Run())
 }
 

@@ -32,7 +32,7 @@ type Options struct {
 	ConnectTimeout time.Duration
 	// HeaderTimeout bounds the wait for a response's header. Default: 60 s.
 	HeaderTimeout time.Duration
-	// IdleTimeout is how long a body may stay silent before it counts as broken. Default: 60 s.
+	// IdleTimeout is how long a body may stay silent, or bring less than 4 KiB, before it counts as broken. Default: 60 s.
 	IdleTimeout time.Duration
 	// Attempts is how often a file is tried that makes no progress, the first
 	// time included. Default: 5. Each MiB that comes through is a fresh start.
@@ -106,7 +106,9 @@ func (c *Client) Open(ctx context.Context, rawURL string) (io.ReadCloser, error)
 
 // Get reads all of what rawURL names, and is an error with [ErrTooLarge] when
 // that is more than limit bytes. It never puts two responses together: a body
-// that breaks is asked for again from its start.
+// that breaks is asked for again from its start. What the server, or a proxy that doesn't heed what
+// was asked for, has packed by gzip on the way (Content-Encoding) is unpacked, unless the URL itself is of a file *.gz: some
+// servers label those so.
 func (c *Client) Get(ctx context.Context, rawURL string, limit int64) ([]byte, error) {
 	u, err := parse(rawURL)
 	if err != nil {

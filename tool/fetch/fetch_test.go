@@ -587,7 +587,7 @@ func TestOpen_Files(t *testing.T) {
 		}
 	}
 	c := New(Options{Dir: filepath.Join(dir, "sub")})
-	for _, u := range []string{"file:../plain", "file://localhost" + dir + "/plain", "file:" + dir + "/plain", "FILE:../plain"} {
+	for _, u := range []string{"file:../plain", "file://localhost" + dir + "/plain", "file:" + dir + "/plain"} {
 		if got, err := readAll(t, c, u); err != nil || string(got) != "1" {
 			t.Errorf("%s: %q, error %v", u, got, err)
 		}
@@ -603,6 +603,14 @@ func TestOpen_Files(t *testing.T) {
 		"file:":                     "names no file",
 		"file:a%00b":                "NUL",
 		"file:a%zz":                 "malformed URL",
+		"FILE:a":                    "write file: in small letters",
+		"HTTPS://host/a":            "write https: in small letters",
+		"file:ä":                    "is percent-encoded",
+		"file:///a b":               "is percent-encoded",
+		"https://host/\"a\"":        "is percent-encoded",
+		"https://host/a|b?c={d}":    "is percent-encoded",
+		"https://hößt/":             "is percent-encoded",
+		"https://me:sec^ret@host/a": "malformed URL",
 		"/etc/passwd":               "write file:/etc/passwd for a path",
 		"s3://bucket/x":             `scheme "s3" is not known`,
 		"http:///x":                 "names no host",

@@ -1,6 +1,8 @@
 package fetch
 
 import (
+	"compress/flate"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -23,6 +25,8 @@ const (
 	maxConnsPerHost = 32
 	// freshStart is the progress in bytes that makes earlier failures forgotten.
 	freshStart = 1 << 20
+	// minProgress is what a body must bring in bytes in each idle time-out, or else it counts as silent.
+	minProgress = 4 << 10
 	// maxDrain is how much of an error's body is read so that its connection can be used again.
 	maxDrain = 64 << 10
 	// maxDoublings bounds the back-off.
@@ -275,7 +279,34 @@ func (c *Client) getOnce(ctx context.Context, u *url.URL, limit int64) ([]byte, 
 		return nil, err
 	}
 	defer b.Close()
-	return readLimited(readerFunc(b.readOnce), limit)
+	in := io.Reader(readerFunc(b.readOnce))
+	switch encoding := strings.ToLower(b.resp.Header.Get("Content-Encoding")); encoding {
+	case "", "identity":
+	case "gzip", "x-gzip":
+		if strings.HasSuffix(u.Path, ".gz") {
+			break
+		}
+		z, err := gzip.NewReader(in)
+		if err != nil {
+			return nil, unpackError(err)
+		}
+		in = readerFunc(func(p []byte) (int, error) {
+			n, err := z.Read(p)
+			return n, unpackError(err)
+		})
+	default:
+		return nil, permanentError{fmt.Errorf("the server sends it packed (Content-Encoding: %.40q), which it was asked not to do", encoding)}
+	}
+	return readLimited(in, limit)
+}
+
+// unpackError makes a permanent error of what is wrong with packed bytes: asking again wouldn't mend it.
+func unpackError(err error) error {
+	var corrupt flate.CorruptInputError
+	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, gzip.ErrChecksum) || errors.As(err, &corrupt) {
+		return permanentError{fmt.Errorf("what the server sends packed (Content-Encoding: gzip) can't be unpacked: %w", err)}
+	}
+	return err
 }
 
 type readerFunc func([]byte) (int, error)
@@ -292,6 +323,9 @@ type body struct {
 	resp   *http.Response
 	cancel context.CancelCauseFunc
 	idle   *time.Timer
+	// Of the current idle time-out: how much of it is left, and what has come.
+	idleLeft time.Duration
+	idleRead int
 
 	offset int64 // bytes passed on
 	err    error // of the last Read, when it was final
@@ -335,6 +369,7 @@ func (b *body) connectOnce() error {
 	b.resp, b.cancel = resp, cancel
 	b.idle = time.AfterFunc(b.retries.c.o.IdleTimeout, func() { cancel(errStalled) })
 	b.idle.Stop()
+	b.idleLeft, b.idleRead = b.retries.c.o.IdleTimeout, 0
 	if err := b.begin(from); err != nil {
 		b.disconnect()
 		return err
@@ -419,11 +454,16 @@ func parseContentRange(s string) (start, total int64, err error) {
 	return start, total, nil
 }
 
-// readOnce reads from the current response under the idle time-out.
+// readOnce reads from the current response under the idle time-out, which runs while the server is waited for.
 func (b *body) readOnce(p []byte) (int, error) {
-	b.idle.Reset(b.retries.c.o.IdleTimeout)
+	start := time.Now()
+	b.idle.Reset(b.idleLeft)
 	n, err := b.resp.Body.Read(p)
 	b.idle.Stop()
+	b.idleLeft -= time.Since(start)
+	if b.idleRead += n; b.idleRead >= minProgress {
+		b.idleLeft, b.idleRead = b.retries.c.o.IdleTimeout, 0
+	}
 	if err != nil && err != io.EOF {
 		if cause := context.Cause(b.resp.Request.Context()); cause != nil {
 			err = cause

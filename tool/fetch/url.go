@@ -77,6 +77,10 @@ const placeholder = "REDACTED"
 // errURL is all that is said of a URL that net/url can't read: its own errors quote parts of the URL.
 var errURL = errors.New("malformed URL")
 
+// urlCharacters are those of RFC 3986: reserved, unreserved, and the percent sign. Bazel's rules take a URL of no others,
+// and other programs differ on what others mean.
+const urlCharacters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._~:/?#[]@!$&'()*+,;=%"
+
 // parse reads rawURL and says what this package can't open.
 func parse(rawURL string) (*url.URL, error) {
 	u, err := url.Parse(rawURL)
@@ -102,6 +106,12 @@ func parse(rawURL string) (*url.URL, error) {
 		return nil, fmt.Errorf("%q: want a URL (file:, http: or https:); write file:%s for a path", Redact(rawURL), Redact(rawURL))
 	default:
 		return nil, fmt.Errorf("%s: the scheme %q is not known; want file, http or https", redactURL(u), u.Scheme)
+	}
+	if !strings.HasPrefix(rawURL, u.Scheme) {
+		return nil, fmt.Errorf("%s: write %s: in small letters", redactURL(u), u.Scheme)
+	}
+	if strings.Trim(rawURL, urlCharacters) != "" {
+		return nil, fmt.Errorf("%s: want a URL in which all but ASCII letters, digits and -._~:/?#[]@!$&'()*+,;= is percent-encoded", redactURL(u))
 	}
 	return u, nil
 }
