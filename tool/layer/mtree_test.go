@@ -39,11 +39,8 @@ func TestMtree_Golden(t *testing.T) {
 
 // bsdtar lists the tar as we do: it writes the same format, with lines and keywords in an order of its own.
 func TestMtree_Bsdtar(t *testing.T) {
-	bsdtar, err := exec.LookPath("bsdtar")
-	if err != nil {
-		t.Skip("bsdtar is not installed")
-	}
-	nars := []NAR{fromBytes(oddBase, makeNAR(t, oddTree()...)), cached(t, webDir+"/cache", "nvlrrmc6bmlc3ms0y9gsb58m5nfk9aw3-gmp-6.2.1")}
+	bsdtar := lookPath(t, "bsdtar")
+	nars := append(oddNARs(t), cached(t, webDir+"/cache", "nvlrrmc6bmlc3ms0y9gsb58m5nfk9aw3-gmp-6.2.1"))
 	var got bytes.Buffer
 	b := mustWrite(t, nars, Options{Mtree: &got, Owner: &Owner{UID: 1000, GID: 3_000_000, UserName: "me"}, AllowWhiteoutNames: true})
 	cmd := exec.Command(bsdtar, "--format=mtree", "--options=!all,type,mode,uid,gid,uname,gname,time,size,sha256,link", "-cf", "-", "@-")

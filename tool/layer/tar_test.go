@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rules-strata/rules_strata/tool/nar"
 )
@@ -114,6 +115,7 @@ func oddTree() []node {
 	s := func(n int) string { return strings.Repeat("s", n) }
 	nodes := []node{
 		dir(""),
+		file(".wh.a", "a name that means something to others"),
 		file("a", "contents\n"),
 		file("b\u00e9", "UTF-8"),
 		file("c\xe9", "not UTF-8"),
@@ -187,11 +189,23 @@ func compareTrees(t *testing.T, got, want map[string]string) {
 	}
 }
 
-// The four readers that matter unpack what the NAR said, byte for byte, without complaint.
+// oddNARs are the odd tree, and store paths that are no directory.
+func oddNARs(tb testing.TB) []NAR {
+	return []NAR{
+		fromBytes(oddBase, makeNAR(tb, oddTree()...)),
+		fromBytes(oddBase+"-executable", makeNAR(tb, executable("", "#!/bin/sh\n"))),
+		fromBytes(oddBase+"-file", makeNAR(tb, file("", "all of it"))),
+		fromBytes(oddBase+"-symlink", makeNAR(tb, symlink("", "/nix/store/"+oddBase+"/a"))),
+	}
+}
+
+// The four readers that matter unpack what the NARs said, byte for byte, without complaint.
 func TestReaders_Unpack(t *testing.T) {
-	nodes := oddTree()
-	blob := mustWrite(t, []NAR{fromBytes(oddBase, makeNAR(t, nodes...))}, Options{})
-	want := treeOf(nodes)
+	blob := mustWrite(t, oddNARs(t), Options{AllowWhiteoutNames: true})
+	want := treeOf(oddTree())
+	want["nix/store/"+oddBase+"-executable"] = "file 555 #!/bin/sh\n"
+	want["nix/store/"+oddBase+"-file"] = "file 444 all of it"
+	want["nix/store/"+oddBase+"-symlink"] = "symlink /nix/store/" + oddBase + "/a"
 
 	t.Run("Go", func(t *testing.T) {
 		got := map[string]string{}
@@ -253,11 +267,15 @@ func TestReaders_Unpack(t *testing.T) {
 	}
 }
 
-// lookPath finds a program, or skips the test where it isn't installed.
+// lookPath finds a program, or skips the test where it isn't installed, unless STRATA_REQUIRE_CLIENTS=1 says that it must be.
 func lookPath(t *testing.T, name string) string {
 	t.Helper()
 	program, err := exec.LookPath(name)
-	if err != nil {
+	switch {
+	case err == nil:
+	case os.Getenv("STRATA_REQUIRE_CLIENTS") == "1":
+		t.Fatalf("%s is not installed", name)
+	default:
 		t.Skipf("%s is not installed", name)
 	}
 	return program
@@ -394,6 +412,115 @@ func TestReaders_List(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What options make of a layer, owners that ustar can't say among it, all four read in the same way.
+func TestReaders_Options(t *testing.T) {
+	mtime := int64(1<<33 - 1)
+	blob := mustWrite(t, []NAR{fromBytes(oddBase, makeNAR(t,
+		dir(""), dir("bin"), executable("bin/sudo", "x"), file("etc", "yy"), symlink("link", "etc"), file("out", "z")))}, Options{
+		Owner:     &Owner{UID: 4_000_000_000, GID: 3_000_000, UserName: "user", GroupName: "group"},
+		MtimeUnix: &mtime,
+		Exclude:   []Pattern{pattern(t, "out")},
+		Modes:     []ModeRule{{pattern(t, "bin/*"), 0o6755}, {pattern(t, "etc"), 0}},
+	})
+	const above, owned = " 0 0 8589934591 0 ", " 4000000000 3000000 8589934591 "
+	want := strings.Join([]string{
+		"755" + above + "nix", "755" + above + "nix/store", "555" + owned + "0 nix/store/" + oddBase, "555" + owned + "0 nix/store/" + oddBase + "/bin",
+		"6755" + owned + "1 nix/store/" + oddBase + "/bin/sudo", "0" + owned + "2 nix/store/" + oddBase + "/etc", "777" + owned + "0 nix/store/" + oddBase + "/link", "",
+	}, "\n")
+
+	t.Run("Go", func(t *testing.T) {
+		var got strings.Builder
+		r := tar.NewReader(bytes.NewReader(blob))
+		for {
+			h, err := r.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&got, "%o %d %d %d %d %s\n", h.Mode, h.Uid, h.Gid, h.ModTime.Unix(), h.Size, strings.TrimSuffix(h.Name, "/"))
+		}
+		if got.String() != want {
+			t.Errorf("got\n%swant\n%s", got.String(), want)
+		}
+	})
+	t.Run("python3", func(t *testing.T) {
+		cmd := exec.Command(lookPath(t, "python3"), "-c",
+			"import sys, tarfile\nfor m in tarfile.open(fileobj=sys.stdin.buffer, mode='r|'): print('%o' % m.mode, m.uid, m.gid, m.mtime, m.size, m.name)")
+		cmd.Stdin = bytes.NewReader(blob)
+		if got, err := cmd.Output(); err != nil || string(got) != want {
+			t.Errorf("%v, got\n%swant\n%s", err, got, want)
+		}
+	})
+	t.Run("bsdtar", func(t *testing.T) {
+		cmd := exec.Command(lookPath(t, "bsdtar"), "--format=mtree", "--options=!all,mode,uid,gid,time,size", "-cf", "-", "@-")
+		cmd.Stdin = bytes.NewReader(blob)
+		text, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for line := range strings.Lines(string(text)) {
+			if f := strings.Fields(line); strings.HasPrefix(line, "./") {
+				v := map[string]string{"size": "0"}
+				for _, word := range f[1:] {
+					key, value, _ := strings.Cut(word, "=")
+					v[key] = value
+				}
+				got = append(got, fmt.Sprintf("%s %s %s %s %s %s", v["mode"], v["uid"], v["gid"], strings.TrimSuffix(v["time"], ".0"), v["size"], f[0][2:]))
+			}
+		}
+		slices.SortFunc(got, func(a, b string) int { // It lists directories last.
+			return strings.Compare(a[strings.LastIndexByte(a, ' '):], b[strings.LastIndexByte(b, ' '):])
+		})
+		if got := strings.Join(got, "\n") + "\n"; got != want {
+			t.Errorf("got\n%swant\n%s", got, want)
+		}
+	})
+	t.Run("tar", func(t *testing.T) {
+		cmd := exec.Command(lookPath(t, "tar"), "--numeric-owner", "--full-time", "-tvf", "-")
+		cmd.Stdin = bytes.NewReader(blob)
+		cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8", "TZ=UTC")
+		text, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got strings.Builder
+		for line := range strings.Lines(strings.ReplaceAll(string(text), " -> etc", "")) {
+			f := strings.Fields(line)
+			uid, gid, _ := strings.Cut(f[1], "/")
+			at, err := time.Parse(time.DateTime, f[3]+" "+f[4])
+			if err != nil {
+				t.Fatalf("%s: %v", line, err)
+			}
+			fmt.Fprintf(&got, "%s %s %s %d %s %s\n", modeOfListing(f[0]), uid, gid, at.Unix(), f[2], strings.TrimSuffix(f[5], "/"))
+		}
+		if got.String() != want {
+			t.Errorf("got\n%swant\n%s", got.String(), want)
+		}
+	})
+}
+
+// modeOfListing is the octal mode that "-rwsr-sr-x" says.
+func modeOfListing(s string) string {
+	mode := 0
+	for i, c := range s[1:] {
+		bit := 1 << (8 - i)
+		switch c {
+		case 's', 't':
+			mode |= bit
+			fallthrough
+		case 'S', 'T':
+			mode |= 0o4000 >> (i / 3)
+		case '-':
+		default:
+			mode |= bit
+		}
+	}
+	return fmt.Sprintf("%o", mode)
 }
 
 // The whole layer of testdata's oddities, as text, so that a change can be
