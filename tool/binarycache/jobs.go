@@ -61,6 +61,29 @@ type jobs struct {
 	mu     sync.Mutex
 	result Result
 	at     Progress
+	files  map[string]*file // by name
+}
+
+// file is a NAR's file, which paths with the same contents share.
+type file struct {
+	once sync.Once
+	err  error
+}
+
+// once calls put, which puts the file of a name into the cache, for the first path that has it; the others wait for that.
+func (j *jobs) once(name string, put func() error) error {
+	j.mu.Lock()
+	if j.files == nil {
+		j.files = map[string]*file{}
+	}
+	f := j.files[name]
+	if f == nil {
+		f = new(file)
+		j.files[name] = f
+	}
+	j.mu.Unlock()
+	f.once.Do(func() { f.err = put() })
+	return f.err
 }
 
 // entry is what came of a path's first step.

@@ -49,7 +49,7 @@ func Mirror(ctx context.Context, c *Cache, o MirrorOptions) (result Result, cach
 			c: c, progress: o.Progress,
 			nars: semaphore.NewWeighted(maxNARs), small: semaphore.NewWeighted(maxSmall),
 		},
-		o: o, used: map[string]bool{}, names: map[string]*copied{}, readers: make(chan *narfile.Reader, maxNARs),
+		o: o, used: map[string]bool{}, names: map[string]*lock.Path{}, readers: make(chan *narfile.Reader, maxNARs),
 	}
 	for range maxNARs {
 		m.readers <- new(narfile.Reader)
@@ -81,15 +81,8 @@ type mirror struct {
 	readers chan *narfile.Reader
 
 	known sync.Mutex
-	used  map[string]bool    // caches
-	names map[string]*copied // of files
-}
-
-// copied is a file that is being copied, for one path or several.
-type copied struct {
-	once sync.Once
-	of   *lock.Path
-	err  error
+	used  map[string]bool       // caches
+	names map[string]*lock.Path // of files: the first path that has it
 }
 
 func (m *mirror) prepare(ctx context.Context, p store.Path) (entry, error) {
@@ -107,18 +100,17 @@ func (m *mirror) prepare(ctx context.Context, p store.Path) (entry, error) {
 		return entry{}, err
 	}
 	m.known.Lock()
-	file := m.names[name]
-	if file == nil {
-		file = &copied{of: e}
-		m.names[name] = file
+	first := m.names[name]
+	if first == nil {
+		first = e
+		m.names[name] = e
 	}
 	m.known.Unlock()
-	if of := file.of; of.FileHash != e.FileHash || of.FileSize != e.FileSize || of.NarHash != e.NarHash || of.NarSize != e.NarSize || of.Compression != e.Compression {
-		return entry{}, fmt.Errorf("the lock has two files of one name, %s: %s, %s and %s, %s", name, of.URL, of.FileHash, e.URL, e.FileHash)
+	if first.FileHash != e.FileHash || first.FileSize != e.FileSize || first.NarHash != e.NarHash || first.NarSize != e.NarSize || first.Compression != e.Compression {
+		return entry{}, fmt.Errorf("the lock has two files of one name, %s: %s, %s and %s, %s", name, first.URL, first.FileHash, e.URL, e.FileHash)
 	}
-	file.once.Do(func() { file.err = m.copyFile(ctx, p, e, name) })
-	if file.err != nil {
-		return entry{}, file.err
+	if err := m.once(name, func() error { return m.copyFile(ctx, p, e, name) }); err != nil {
+		return entry{}, err
 	}
 	if bytes.Equal(old, text) {
 		return entry{}, nil

@@ -70,10 +70,19 @@ func fixture(t testing.TB, name string) string {
 func copyDir(t testing.TB, from string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
+	copyTo(t, dir, from)
 	return dir
+}
+
+// copyTo copies files, not links, which under Bazel the fixtures are.
+func copyTo(t testing.TB, dir, from string) {
+	t.Helper()
+	for name, text := range tree(t, from) {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o777); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(dir, name), []byte(text))
+	}
 }
 
 const guixRoot = store.Path("/gnu/store/w4qs8p8nwnldd2lx0dpigzlqsqk2m3s2-strata-app-1.0")
@@ -133,9 +142,7 @@ func TestMirror_LocksAlike(t *testing.T) {
 func TestMirror_SeveralCaches(t *testing.T) {
 	root := t.TempDir()
 	for _, name := range []string{"some", "some/nar/others"} {
-		if err := os.CopyFS(filepath.Join(root, name), os.DirFS(fixture(t, "variants/zstd"))); err != nil {
-			t.Fatal(err)
-		}
+		copyTo(t, filepath.Join(root, name), fixture(t, "variants/zstd"))
 	}
 	// One has the root only, the other the rest.
 	for _, info := range infos(t, filepath.Join(root, "some")) {

@@ -249,17 +249,17 @@ func (w *writer) writeNAR(ctx context.Context, n *graph.Node) (*narinfo.Info, er
 		NarHash: narHash.sum(), NarSize: narHash.n,
 		References: n.References, Deriver: n.Deriver, CA: n.CA,
 	}
-	// Paths with the same contents share a file.
-	if size, err := w.c.Size(ctx, info.URL); err == nil && size == info.FileSize {
-		return info, nil
-	} else if err != nil && !errors.Is(err, fetch.ErrNotFound) {
-		return nil, err
-	}
-	if err := u.commit(ctx, info.URL); err != nil {
-		return nil, err
-	}
-	w.wrote(info.FileSize)
-	return info, nil
+	return info, w.once(info.URL, func() error {
+		size, err := w.c.Size(ctx, info.URL)
+		if err == nil && size == info.FileSize || err != nil && !errors.Is(err, fetch.ErrNotFound) {
+			return err
+		}
+		if err := u.commit(ctx, info.URL); err != nil {
+			return err
+		}
+		w.wrote(info.FileSize)
+		return nil
+	})
 }
 
 // checkNAR compares what was read with what the graph says.
