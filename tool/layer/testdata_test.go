@@ -141,7 +141,7 @@ func mustWrite(tb testing.TB, nars []NAR, o Options) []byte {
 // listing writes a tar in the form of the fixtures (list_tar.py there), one line an entry:
 // type, mode, uid, gid, user name, group name, mtime, size, SHA-256, name, link target, keys of the pax header.
 // It reads with archive/tar, which shares no code with the writer.
-func listing(tb testing.TB, r io.Reader) []string {
+func listing(tb fataler, r io.Reader) []string {
 	tb.Helper()
 	var lines []string
 	t := tar.NewReader(r)

@@ -99,7 +99,7 @@ func (c *checker) readLayer(name string, blob io.Reader, mediaType string, store
 	}
 	defer done()
 	t := &hashingReader{r: raw, h: digest.SHA256.Hash()}
-	err = checkTar(t, storeDirs, func(format string, a ...any) { c.add(name, format, a...) }, facts)
+	err = checkTar(t, storeDirs, &c.expected, func(format string, a ...any) { c.add(name, format, a...) }, facts)
 	if err != nil {
 		c.add(name, "after %d bytes of the tar: %v", t.n, err)
 	}

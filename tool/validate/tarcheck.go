@@ -31,11 +31,12 @@ const (
 // POSIX has it. A layer that has store paths and nothing else is held to what
 // strata, and nixpkgs before it, means by a store path in an image: parents
 // first, in the order of a NAR, files, directories and symbolic links only,
-// the store's modes, owned by root, one mtime, no whiteouts, no attributes.
+// the store's modes, owned by root, one mtime, no whiteouts, no attributes; or
+// whatever else of these is expected.
 //
 // The error is for a tar that can't be read to its end.
-func checkTar(r *hashingReader, storeDirs []string, fault func(format string, a ...any), facts *layerFacts) error {
-	t := &tarCheck{dirs: storeDirs, fault: fault, paths: map[string]bool{}, seen: map[[2]uint64]bool{}, storeOnly: true}
+func checkTar(r *hashingReader, storeDirs []string, want *expected, fault func(format string, a ...any), facts *layerFacts) error {
+	t := &tarCheck{dirs: storeDirs, want: want, fault: fault, paths: map[string]bool{}, seen: map[[2]uint64]bool{}, storeOnly: true}
 	t.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 	defer func() {
 		facts.Entries = t.entries
@@ -74,6 +75,7 @@ func checkTar(r *hashingReader, storeDirs []string, fault func(format string, a 
 // tarCheck is the state of one layer's check.
 type tarCheck struct {
 	dirs    []string // store directories without the slash in front
+	want    *expected
 	fault   func(format string, a ...any)
 	entries int64
 	paths   map[string]bool // store paths seen
@@ -123,7 +125,7 @@ func (t *tarCheck) entry(h *tar.Header) {
 		t.fault("%s: hard link to %q: want a clean relative name", name, h.Linkname)
 	}
 	above := t.place(name)
-	if strings.HasPrefix(base, whiteoutPrefix) {
+	if strings.HasPrefix(base, whiteoutPrefix) && !t.want.whiteoutNames {
 		t.strictf("%s: a whiteout", name)
 	}
 	if !twice {
@@ -191,37 +193,83 @@ func before(a, b string) bool {
 
 // checkHeader wants what a store path's file has in an image.
 func (t *tarCheck) checkHeader(name string, h *tar.Header, above bool) {
-	mode := h.Mode & 0o7777
+	var modes []int64
 	switch h.Typeflag {
 	case tar.TypeDir:
-		if want := int64(0o555); above && mode != 0o755 || !above && mode != want {
-			if above {
-				want = 0o755
-			}
-			t.strictf("%s: mode %04o: want %04o", name, mode, want)
+		modes = []int64{0o555}
+		if above {
+			modes = []int64{0o755}
 		}
 	case tar.TypeReg:
-		if mode != 0o444 && mode != 0o555 {
-			t.strictf("%s: mode %04o: want 0444 or 0555", name, mode)
-		}
+		modes = []int64{0o444, 0o555}
 	case tar.TypeSymlink:
-		if mode != 0o777 {
-			t.strictf("%s: mode %04o: want 0777", name, mode)
-		}
+		modes = []int64{0o777}
 	default:
 		t.strictf("%s: an entry of type %q: want a file, a directory or a symbolic link", name, h.Typeflag)
 	}
-	if h.Uid != 0 || h.Gid != 0 || h.Uname != "" && h.Uname != "root" || h.Gname != "" && h.Gname != "root" {
-		t.strictf("%s: owner %d:%d (%s:%s): want 0:0", name, h.Uid, h.Gid, h.Uname, h.Gname)
+	if t.want.mode != nil && !above && h.Typeflag != tar.TypeSymlink {
+		if mode, ok := t.want.mode(t.split(name)); ok {
+			modes = []int64{mode}
+		}
+	}
+	if mode := h.Mode & 0o7777; modes != nil && !slices.Contains(modes, mode) {
+		t.strictf("%s: mode %04o: want %s", name, mode, modesText(modes))
+	}
+	owner := *t.want
+	if above {
+		owner = expected{}
+	}
+	names := h.Uname == owner.userName && h.Gname == owner.groupName
+	if !owner.named {
+		names = (h.Uname == "" || h.Uname == "root") && (h.Gname == "" || h.Gname == "root")
+	}
+	if h.Uid != owner.uid || h.Gid != owner.gid || !names {
+		t.strictf("%s: owner %d:%d (%s:%s): want %d:%d%s", name, h.Uid, h.Gid, h.Uname, h.Gname, owner.uid, owner.gid, owner.namesText())
 	}
 	if t.entries == 1 {
 		t.mtime = h.ModTime
-	} else if !h.ModTime.Equal(t.mtime) {
+	}
+	if want := t.want.mtimeUnix; want != nil && !h.ModTime.Equal(time.Unix(*want, 0)) {
+		t.strictf("%s: mtime %d: want %d", name, h.ModTime.Unix(), *want)
+	} else if want == nil && !h.ModTime.Equal(t.mtime) {
 		t.strictf("%s: mtime %d: entries before it have %d", name, h.ModTime.Unix(), t.mtime.Unix())
 	}
-	for key := range h.PAXRecords {
-		if key != "path" && key != "linkpath" && key != "size" {
+	for key, value := range h.PAXRecords {
+		switch {
+		case key == "path" || key == "linkpath" || key == "size":
+		case key == "hdrcharset" && value == "BINARY": // of names that are no text
+		case key == "uid" && h.Uid > maxOctalID || key == "gid" && h.Gid > maxOctalID:
+		default:
 			t.strictf("%s: pax record %q: a store path has none such", name, key)
 		}
 	}
+}
+
+// maxOctalID is the greatest owner's number that a header has room for.
+const maxOctalID = 1<<21 - 1
+
+// split parts a name below a store directory into store path and path in it.
+func (t *tarCheck) split(name string) (storePath, path string) {
+	for _, dir := range t.dirs {
+		if rest, ok := strings.CutPrefix(name, dir+"/"); ok {
+			base, path, _ := strings.Cut(rest, "/")
+			return "/" + dir + "/" + base, path
+		}
+	}
+	return "", name
+}
+
+func (e *expected) namesText() string {
+	if !e.named {
+		return ""
+	}
+	return fmt.Sprintf(" (%s:%s)", e.userName, e.groupName)
+}
+
+func modesText(modes []int64) string {
+	var all []string
+	for _, m := range modes {
+		all = append(all, fmt.Sprintf("%04o", m))
+	}
+	return strings.Join(all, " or ")
 }

@@ -41,8 +41,11 @@ const (
 // Image checks the OCI layout at path, a directory or a tar that is not
 // compressed. What is wrong with the image is in the report; the error is for
 // what could not be read at all, or the context's end.
-func Image(ctx context.Context, path string) (*Report, error) {
+func Image(ctx context.Context, path string, options ...Option) (*Report, error) {
 	c := newChecker(ctx, nil)
+	for _, o := range options {
+		o(&c.expected)
+	}
 	src, err := openSource(ctx, path, &c.faults)
 	if err != nil {
 		return nil, err
@@ -59,8 +62,9 @@ func Image(ctx context.Context, path string) (*Report, error) {
 type checker struct {
 	ctx context.Context
 	faults
-	files  map[string]file
-	report *Report
+	expected expected // of layers of store paths
+	files    map[string]file
+	report   *Report
 	// used are the names of the files that something refers to.
 	used map[string]bool
 	// documentBytes is the size of all JSON that was read.
