@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/klauspost/compress/gzip"
+
+	"github.com/rules-strata/rules_strata/tool/narfile"
 )
 
 // damage changes b at a random place: a bit flipped, some bytes overwritten, removed or put in, or the rest cut off.
@@ -37,16 +40,19 @@ func damage(r *rand.Rand, b []byte) []byte {
 	return b
 }
 
+// place is where something is wrong, as errors tell it.
+var place = regexp.MustCompile(`\b(at offset|after|byte) [0-9]+\b`)
+
 // Whatever happens to a NAR file on its way, it is never taken: nothing but an
-// error that begins with the store path. Where no FileHash is known, damage that the decompressed bytes don't
+// error that begins with the store path and says after how many bytes. Where no FileHash is known, damage that the decompressed bytes don't
 // show is let pass, with the right layer.
 func TestWrite_Damage(t *testing.T) {
 	checkGoroutines(t)
-	rounds := 500
+	rounds := 300
 	if testing.Short() {
 		rounds = 50
 	}
-	for _, variant := range []string{"none", "zstd", "gzip", "bzip2", "xz"} {
+	for _, variant := range narfile.Compressions() {
 		n := cached(t, webDir+"/variants/"+variant, "asn0wpn021jshb0g4kh09vy554qv14a2")
 		src, err := n.Open(t.Context())
 		if err != nil {
@@ -83,6 +89,8 @@ func TestWrite_Damage(t *testing.T) {
 					}
 				case !strings.HasPrefix(err.Error(), string(m.File.StorePath)+": "):
 					t.Fatalf("%s: the error doesn't begin with the store path: %v", variant, err)
+				case !place.MatchString(err.Error()):
+					t.Fatalf("%s: the error doesn't say where: %v", variant, err)
 				}
 			}
 		}
