@@ -4,10 +4,8 @@ load("@bazel_skylib//lib:unittest.bzl", "asserts", "unittest")
 load("//rules/private:lock_file.bzl", "decode_lock", "fetched_in_action", "lock_error", "nar_repository_name", "resolve_file_url")
 load("//rules/private:lock_nars.bzl", "lock_nars", "nar_repositories")
 load("//rules/private:mirrors.bzl", "join_mirrors", "mirrors_error", "nar_urls")
+load(":lock_cases.bzl", "A", "B", "LOCK", "LOCK_BAD", "LOCK_GOOD")
 load(":unit_tests.bzl", "unit_tests")
-
-A = "0i1z7gpjsbqynxvczq9y25iqvl66875x-a"
-B = "171i7j9q1s51y1w5a5lwh4j9jxgzaqkr-b"
 
 def _hash(digit):
     return "sha256:" + digit * 64
@@ -18,39 +16,7 @@ def lock_of_two_paths():
     Returns:
       A dict, new each time.
     """
-    return {
-        "version": 1,
-        "roots": {"app": {"x86_64-linux": "/nix/store/" + B}},
-        "paths": {
-            "/nix/store/" + A: {
-                "url": "https://cache.example.org/nar/a.nar.xz",
-                "compression": "xz",
-                "file_hash": _hash("1"),
-                "file_size": 10,
-                "nar_hash": _hash("2"),
-                "nar_size": 5000000000,
-                "references": [],
-                "signature": "example-1:" + "A" * 86 + "==",
-            },
-            "/nix/store/" + B: {
-                "url": "file:cache/nar/b.nar",
-                "compression": "none",
-                "file_hash": _hash("3"),
-                "file_size": 96,
-                "nar_hash": _hash("3"),
-                "nar_size": 96,
-                "references": [B, A],
-                "signed_by": "example-1",
-            },
-        },
-        "sources": {"app": {"x86_64-linux": "nixos-25.05 app"}},
-        "plan": {
-            "strategy": "largest-first",
-            "max_layers": 64,
-            "layers": {A: [A], B: [B]},
-            "images": {"app": {"x86_64-linux": [A, B]}},
-        },
-    }
+    return json.decode(LOCK)
 
 def _good_impl(ctx):
     env = unittest.begin(ctx)
@@ -61,14 +27,11 @@ def _good_impl(ctx):
     for compression in ["none", "xz", "zstd", "gzip", "bzip2", "br", "lzip", "lz4"]:
         lock["paths"]["/nix/store/" + A]["compression"] = compression
         asserts.equals(env, None, lock_error(lock))
-    for url in [
-        "https://cache.example.org:8443/nar/a%2Bb.nar.xz?a=b&c=@",
-        "http://[::1]/a@b.nar",
-        "file:a@b/~c/it's.nar",
-        "file:///srv/cache/nar/a.nar",
-    ]:
-        lock["paths"]["/nix/store/" + A]["url"] = url
-        asserts.equals(env, None, lock_error(lock))
+    for voucher in ["signature", "signed_by", "content_addressed"]:
+        fields = lock["paths"]["/nix/store/" + A]
+        fields.pop("signed_by", None)
+        asserts.equals(env, None, lock_error(_changed(["paths", "/nix/store/" + A, voucher], "x", lock)))
+    asserts.equals(env, None, lock_error(_changed(["paths", "/nix/store/" + A, "allowed_unsigned_by"], "file:cache", lock)))
     return unittest.end(env)
 
 _good_test = unittest.make(_good_impl)
@@ -161,18 +124,22 @@ _FAULTS = [
     (["plan", "images", "other"], {}, "plan: images: other: "),
 ]
 
+def _changed(keys, value, lock = None):
+    "A lock, by default the one of two paths, with one value changed; None removes it."
+    lock = decode_lock(json.encode(lock or lock_of_two_paths()))
+    at = lock
+    for key in keys[:-1]:
+        at = at[key]
+    if value == None:
+        at.pop(keys[-1])
+    else:
+        at[keys[-1]] = value
+    return lock
+
 def _faults_impl(ctx):
     env = unittest.begin(ctx)
     for keys, value, want in _FAULTS:
-        lock = lock_of_two_paths()
-        at = lock
-        for key in keys[:-1]:
-            at = at[key]
-        if value == None:
-            at.pop(keys[-1])
-        else:
-            at[keys[-1]] = value
-        error = lock_error(decode_lock(json.encode(lock)))
+        error = lock_error(_changed(keys, value))
         asserts.true(env, error and want in error, "%s = %r: want an error with %r, got %r" % ("/".join(keys), value, want, error))
         asserts.false(env, "hunter2" in (error or ""), "a password is shown: %s" % error)
     for text in ["", "[]", "null", "{", "<<<<<<< HEAD\n{}", "{\"version\": 1} x"]:
@@ -181,6 +148,16 @@ def _faults_impl(ctx):
     return unittest.end(env)
 
 _faults_test = unittest.make(_faults_impl)
+
+def _cases_impl(ctx):
+    env = unittest.begin(ctx)
+    for keys, value in json.decode(LOCK_GOOD):
+        asserts.equals(env, None, lock_error(_changed(keys, value)), "%s = %r" % ("/".join(keys), value))
+    for keys, value in json.decode(LOCK_BAD):
+        asserts.true(env, lock_error(_changed(keys, value)), "%s = %r: want an error" % ("/".join(keys), value))
+    return unittest.end(env)
+
+_cases_test = unittest.make(_cases_impl)
 
 def _nars_impl(ctx):
     env = unittest.begin(ctx)
@@ -290,6 +267,7 @@ def lock_file_test_suite(name):
       name: string, the suite's name.
     """
     unit_tests(name, {
+        "cases": _cases_test,
         "good": _good_test,
         "faults": _faults_test,
         "mirrors": _mirrors_test,
