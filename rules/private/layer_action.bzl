@@ -129,7 +129,7 @@ def layer_action(ctx, name, entries, compression, options = [], stripped = False
         mnemonic = "StrataLayer",
         progress_message = "%s layer %s" % ("Fetching" if fetches else "Writing", _summary(entries)),
         execution_requirements = requirements,
-        resource_set = _resources,
+        resource_set = _small_resources if _nar_size(entries) <= _SMALL else _resources,
         toolchain = LAYER_TOOLCHAIN_TYPE,
         env = env,
         use_default_shell_env = fetches,
@@ -147,6 +147,19 @@ def layer_action(ctx, name, entries, compression, options = [], stripped = False
 def _resources(_os, _inputs):
     "What Bazel reckons with: decoding, hashing and compressing run beside each other, in memory that is bounded."
     return {"cpu": 2, "memory": 64}
+
+# A layer of NARs of so many bytes in all is made in less time than Bazel takes to start and end an action.
+_SMALL = 1 << 20
+
+def _small_resources(_os, _inputs):
+    "Of a small layer: most of it is the start of a process, so that there can be one for each core."
+    return {"cpu": 1, "memory": 64}
+
+def _nar_size(entries):
+    size = 0
+    for e in entries:
+        size += int(e.nar_size)
+    return size
 
 def _short(name):
     "A store path's name has up to 244 bytes, a file's 255; the tool and Bazel append to what is said here."
