@@ -1,6 +1,7 @@
 "The rule image."
 
 load("@bazel_skylib//rules:common_settings.bzl", "BuildSettingInfo")
+load(":image_settings.bzl", "check_settings")
 load(":layer_action.bzl", "LAYER_TOOLCHAIN_TYPE", "layer_action")
 load(":layer_selection.bzl", "DEFAULT_MAX_LAYERS", "MAX_LAYERS", "layer_limit", "select_layers")
 load(":providers/image_info.bzl", "ImageInfo")
@@ -13,6 +14,7 @@ IMAGE_TOOLCHAIN_TYPE = Label("//rules/toolchain:image_toolchain_type")
 _PATH_MAPPING = {"supports-path-mapping": "1"}
 
 def _image_impl(ctx):
+    check_settings(ctx.attr)
     layers = _layers(ctx)
     config, manifest, descriptor, digest = _manifest(ctx, layers)
     archive = _archive(ctx, config, manifest, layers)
@@ -81,12 +83,6 @@ def _system(ctx):
         fail("system: nothing in contents says which system it is for; set it, as \"x86_64-linux\"")
     return systems.keys()[0]
 
-def _env(ctx):
-    for name in ctx.attr.env:
-        if not name or "=" in name:
-            fail("env: %r: a variable's name is not empty and has no \"=\"" % name)
-    return ["%s=%s" % (name, value) for name, value in ctx.attr.env.items()]
-
 def _manifest(ctx, layers):
     "Declares the action that reads digest files and settings, and nothing else."
     settings = ctx.actions.declare_file(ctx.label.name + ".settings.json")
@@ -95,7 +91,7 @@ def _manifest(ctx, layers):
         for name, value in {
             "cmd": ctx.attr.cmd,
             "entrypoint": ctx.attr.entrypoint,
-            "env": _env(ctx),
+            "env": ["%s=%s" % (name, value) for name, value in ctx.attr.env.items()],
             "exposedPorts": ctx.attr.ports,
             "labels": ctx.attr.labels,
             "stopSignal": ctx.attr.stop_signal,
