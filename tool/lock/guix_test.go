@@ -2,6 +2,7 @@ package lock
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
@@ -56,6 +57,36 @@ func TestMake_Guix(t *testing.T) {
 		if _, err := Parse(mustMarshal(t, l)); err != nil {
 			t.Errorf("%s: %v", dir, err)
 		}
+	}
+}
+
+// Of several files that a Guix cache offers, the next is locked where the first isn't there any more.
+func TestMake_GuixFileGone(t *testing.T) {
+	dir := t.TempDir()
+	copyDir(t, dir, webData+"/guix/cache")
+	keys := []narinfo.PublicKey{guixKey(t)}
+	const hello = "4m20x4ralq263frja2hliphixn7wh1p0-strata-hello"
+	remove := func(name string) {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"zstd", "gzip", "lzip"} {
+		l, err := makeLock(t, projectOf(guixRoot, keys, project.Cache{URL: "file://" + dir}), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := l.Paths["/gnu/store/"+hello]
+		name := "nar/" + want + "/" + hello
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || p.Compression != want || p.URL != "file://"+dir+"/"+name || p.FileSize != info.Size() || p.FileHash != hashFile(t, filepath.Join(dir, name)) {
+			t.Errorf("want %s, got %+v, %v", want, p, err)
+		}
+		remove(name)
+	}
+	_, err := makeLock(t, projectOf(guixRoot, keys, project.Cache{URL: "file://" + dir}), dir)
+	if err == nil || !strings.Contains(err.Error(), "/gnu/store/"+hello+": file://"+dir+"/nar/zstd/"+hello+": not found") {
+		t.Errorf("none of them there: error %v", err)
 	}
 }
 
@@ -205,10 +236,10 @@ func TestChoose(t *testing.T) {
 		for i, c := range strings.Fields(tc.offers) {
 			files = append(files, narinfo.File{URL: string(rune('0' + i)), Compression: c})
 		}
-		f, err := choose(files)
-		got := f.URL + " " + f.Compression
-		if err != nil {
-			got = err.Error()
+		f, err := usable(files)
+		got := fmt.Sprint(err)
+		if err == nil {
+			got = f[0].URL + " " + f[0].Compression
 		}
 		if !strings.HasPrefix(got, tc.want) {
 			t.Errorf("%s: got %s, want %s", tc.offers, got, tc.want)

@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"github.com/rules-strata/rules_strata/tool/fetch"
 	"github.com/rules-strata/rules_strata/tool/nar"
 	"github.com/rules-strata/rules_strata/tool/narfile"
+	"github.com/rules-strata/rules_strata/tool/narinfo"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
@@ -79,8 +81,24 @@ func isContentError(err error) bool {
 	return errors.As(err, &mismatch) || errors.As(err, &decode) || errors.As(err, &format) || errors.As(err, &content) || errors.Is(err, fetch.ErrNotFound)
 }
 
+// measureOne downloads the first of the files that is there, and makes p name it.
 func (w *walk) measureOne(ctx context.Context, r *narfile.Reader, d download, p *Path) error {
-	src, err := w.o.Client.Open(ctx, d.url)
+	var gone error
+	for _, f := range d.files {
+		p.setFile(d.cache, f)
+		err := w.measureFile(ctx, r, d, f, p)
+		if err == nil || !errors.Is(err, fetch.ErrNotFound) {
+			return err
+		}
+		gone = cmp.Or(gone, err)
+	}
+	return gone
+}
+
+func (w *walk) measureFile(ctx context.Context, r *narfile.Reader, d download, f narinfo.File, p *Path) error {
+	d.file.Compression, d.file.FileHash, d.file.FileSize = f.Compression, f.FileHash, f.FileSize
+	url := join(d.cache.URL, f.URL)
+	src, err := w.o.Client.Open(ctx, url)
 	if err != nil {
 		return err
 	}
@@ -100,7 +118,7 @@ func (w *walk) measureOne(ctx context.Context, r *narfile.Reader, d download, p 
 		err = checkContents(r, *d.ca)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", fetch.Redact(d.url), err)
+		return fmt.Errorf("%s: %w", fetch.Redact(url), err)
 	}
 	m.h.Sum(p.FileHash[:0])
 	p.FileSize = m.n

@@ -59,9 +59,11 @@ type walk struct {
 // download is a file whose hash or size the narinfo doesn't say, or whose NAR
 // must be seen to have its content address.
 type download struct {
-	url  string
-	file narfile.File
-	ca   *store.ContentAddress // of a single file; nil if nothing is to be seen
+	cache *cache
+	// files are those that the cache offers, the preferred one first: if it isn't there, the next is taken.
+	files []narinfo.File
+	file  narfile.File          // without what depends on which of files it is
+	ca    *store.ContentAddress // of a single file; nil if nothing is to be seen
 }
 
 func newWalk(o Options, roots []roots.Root) (*walk, error) {
@@ -229,7 +231,7 @@ func (w *walk) lookUp(ctx context.Context, path store.Path) (*Path, error) {
 			if errors.As(err, &wrong) {
 				return nil, &PathError{Path: path, Err: err, Advice: wrong.Advice}
 			}
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, &silenceError{path, err}
 		}
 		url := join(c.URL, path.HashPart()+".narinfo")
 		b, err := w.o.Client.Get(ctx, url, narinfo.MaxSize)
@@ -239,7 +241,7 @@ func (w *walk) lookUp(ctx context.Context, path store.Path) (*Path, error) {
 		case errors.Is(err, fetch.ErrTooLarge):
 			return nil, &PathError{Path: path, Err: fmt.Errorf("its narinfo is no narinfo: %w", err)}
 		case err != nil:
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, &silenceError{path, err}
 		}
 		p, wrong := w.check(c, path, b)
 		if wrong == nil {
@@ -259,6 +261,24 @@ func (w *walk) lookUp(ctx context.Context, path store.Path) (*Path, error) {
 	return nil, &PathError{Path: path, Err: errNowhere}
 }
 
+// silenceError says that a cache didn't answer when it was asked for a path.
+type silenceError struct {
+	path store.Path
+	err  error
+}
+
+func (e *silenceError) Error() string { return string(e.path) + ": " + e.err.Error() }
+func (e *silenceError) Unwrap() error { return e.err }
+
+// Hint is that of the error itself, if it knows better.
+func (e *silenceError) Hint() string {
+	var h interface{ Hint() string }
+	if errors.As(e.err, &h) && h.Hint() != "" {
+		return h.Hint()
+	}
+	return "a cache that doesn't answer is not passed over, so that what is locked doesn't depend on the day: try again, or take the cache out of the project file"
+}
+
 // check makes an entry of what the cache c says of path in the narinfo b.
 func (w *walk) check(c *cache, path store.Path, b []byte) (*Path, *PathError) {
 	info, err := narinfo.Parse(b)
@@ -268,15 +288,12 @@ func (w *walk) check(c *cache, path store.Path, b []byte) (*Path, *PathError) {
 	if info.StorePath != path {
 		return nil, w.otherPath(path, info.StorePath)
 	}
-	from, err := choose(info.Files())
+	files, err := usable(info.Files())
 	if err != nil {
 		return nil, &PathError{Path: path, Err: err}
 	}
-	p := &Path{
-		URL: join(c.inLock, from.URL), Compression: from.Compression,
-		FileHash: from.FileHash, FileSize: from.FileSize,
-		NarHash: info.NarHash, NarSize: info.NarSize, References: info.References,
-	}
+	p := &Path{NarHash: info.NarHash, NarSize: info.NarSize, References: info.References}
+	p.setFile(c, files[0])
 	var ca *store.ContentAddress
 	key, signature, err := info.VerifiedBy(w.o.Project.PublicKeys)
 	switch {
@@ -309,10 +326,7 @@ func (w *walk) check(c *cache, path store.Path, b []byte) (*Path, *PathError) {
 	if ca != nil || (p.FileHash.IsZero() || p.FileSize < 0) && !w.keeper.file(path, p) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.downloads[path] = download{join(c.URL, from.URL), narfile.File{
-			StorePath: path, Compression: p.Compression, FileHash: p.FileHash, FileSize: p.FileSize,
-			NarHash: p.NarHash, NarSize: p.NarSize,
-		}, ca}
+		w.downloads[path] = download{c, files, narfile.File{StorePath: path, NarHash: p.NarHash, NarSize: p.NarSize}, ca}
 	}
 	return p, nil
 }
@@ -338,17 +352,26 @@ func (w *walk) otherPath(path, found store.Path) *PathError {
 // chosen: small ones that are quick to decompress, then those that are slow, then large ones.
 var preferred = []string{"zstd", "br", "gzip", "lz4", "xz", "lzip", "bzip2", "none"}
 
-// choose returns the file that the lock names, where a cache offers several: the
-// first in the order of preferred, and of those the first in the narinfo.
-func choose(files []narinfo.File) (narinfo.File, error) {
+// usable returns the files of compressions that are known, where a cache offers several, as the lock chooses them: in
+// the order of preferred, and of those in the narinfo's. There being none is an error.
+func usable(files []narinfo.File) ([]narinfo.File, error) {
+	var out []narinfo.File
 	for _, compression := range preferred {
 		for _, f := range files {
 			if f.Compression == compression {
-				return f, nil
+				out = append(out, f)
 			}
 		}
 	}
-	return files[0], narfile.CheckCompression(files[0].Compression)
+	if out == nil {
+		return nil, narfile.CheckCompression(files[0].Compression)
+	}
+	return out, nil
+}
+
+// setFile makes f, which the cache c has, the file that p names.
+func (p *Path) setFile(c *cache, f narinfo.File) {
+	p.URL, p.Compression, p.FileHash, p.FileSize = join(c.inLock, f.URL), f.Compression, f.FileHash, f.FileSize
 }
 
 // contentAddress returns the content address of a store object that needs no
