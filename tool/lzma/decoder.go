@@ -8,8 +8,10 @@ import (
 const (
 	// piece is how much is decoded at a time, in bytes: it stays in the cache for what comes after.
 	piece = 32 << 10
-	// firstDict is what the dictionary begins with.
-	firstDict = 64 << 10
+	// firstDict is what the dictionary begins with, and growth what it grows by, where the data
+	// are that long: in two steps to the 8 MiB of xz -6.
+	firstDict = 128 << 10
+	growth    = 8
 	// slack is what the dictionary has behind its end and before its oldest byte, for the loop
 	// copies up to 15 bytes more than a match has.
 	slack = 16
@@ -73,7 +75,7 @@ func (d *decoder) begin() error {
 func (d *decoder) room(want int) (limit int) {
 	if d.pos+slack >= len(d.dict) {
 		if full := d.dictSize + 2*slack; len(d.dict) < full {
-			grown := make([]byte, min(max(2*len(d.dict), firstDict), full))
+			grown := make([]byte, min(max(growth*len(d.dict), firstDict), full))
 			copy(grown, d.dict[:d.pos])
 			d.dict = grown
 		} else {

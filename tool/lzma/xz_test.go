@@ -201,11 +201,11 @@ func TestXZ_Refuses(t *testing.T) {
 func TestXZ_Memory(t *testing.T) {
 	data := xzFile(func(part string, b []byte) []byte {
 		if part == "block header" {
-			return []byte("\x00\x00\x21\x01\x26\x00\x00\x00") // 2 GiB
+			return []byte("\x00\x00\x21\x01\x24\x00\x00\x00") // 1 GiB
 		}
 		return b
 	})
-	r := lzma.NewXZReader(1<<31 - 1 + 1)
+	r := lzma.NewXZReader(1 << 30)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	got, err := unxz(r, bytes.NewReader(data))
