@@ -228,7 +228,7 @@ func TestSearch_Forms(t *testing.T) {
 	queries := []channel.Query{query(t, "nginx"), query(t, "motd"), query(t, "nowhere")}
 	for _, form := range forms {
 		for _, base := range []string{"file:", server.URL + "/"} {
-			results, err := channel.Search(context.Background(), client, base+form, queries)
+			results, err := channel.Search(context.Background(), client, base+form, queries, nil)
 			if err != nil || len(results) != 3 {
 				t.Errorf("%s: %v", base+form, err)
 				continue
@@ -251,16 +251,16 @@ func TestSearch_Forms(t *testing.T) {
 		}
 		for n := 0; n < len(b); n += 1 + len(b)/50 {
 			write("cut", b[:n])
-			if _, err := channel.Search(context.Background(), client, "file:cut", queries); err == nil {
+			if _, err := channel.Search(context.Background(), client, "file:cut", queries, nil); err == nil {
 				t.Errorf("%s cut at %d of %d is taken", form, n, len(b))
 			}
 		}
 		write("cut", append(b, "behind"...))
-		if _, err := channel.Search(context.Background(), client, "file:cut", queries); err == nil {
+		if _, err := channel.Search(context.Background(), client, "file:cut", queries, nil); err == nil {
 			t.Errorf("%s with more behind is taken", form)
 		}
 	}
-	if _, err := channel.Search(context.Background(), client, server.URL+"/gone", queries); !errors.Is(err, fetch.ErrNotFound) || !strings.HasPrefix(err.Error(), "store-paths list http://") {
+	if _, err := channel.Search(context.Background(), client, server.URL+"/gone", queries, nil); !errors.Is(err, fetch.ErrNotFound) || !strings.HasPrefix(err.Error(), "store-paths list http://") {
 		t.Errorf("no list: got %v", err)
 	}
 }

@@ -34,14 +34,14 @@ var magics = []struct{ compression, magic string }{
 
 // Search reads the list at url, and returns what it says of each of queries, in
 // their order. The list may be compressed by xz, zstd, gzip or bzip2, whatever its name.
-// It is read as a stream, and only what matches a query is kept.
-func Search(ctx context.Context, client *fetch.Client, url string, queries []Query) ([]*Result, error) {
+// It is read as a stream, and only what matches a query is kept. Read, if not nil, is told of the bytes as they come.
+func Search(ctx context.Context, client *fetch.Client, url string, queries []Query, read func(n int)) ([]*Result, error) {
 	in, err := client.Open(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("store-paths list %w", err)
 	}
 	defer in.Close()
-	results, err := Scan(in, queries)
+	results, err := scan(&passing{r: in, read: read}, queries)
 	if err != nil {
 		return nil, fmt.Errorf("store-paths list %s: %w", fetch.Redact(url), err)
 	}
@@ -50,7 +50,10 @@ func Search(ctx context.Context, client *fetch.Client, url string, queries []Que
 
 // Scan is [Search] in an open list. Its errors don't name the list.
 func Scan(r io.Reader, queries []Query) ([]*Result, error) {
-	source := &passing{r: r}
+	return scan(&passing{r: r}, queries)
+}
+
+func scan(source *passing, queries []Query) ([]*Result, error) {
 	in := bufio.NewReaderSize(source, maxLine)
 	for _, m := range magics {
 		if start, _ := in.Peek(len(m.magic)); string(start) == m.magic {
@@ -86,12 +89,16 @@ func Scan(r io.Reader, queries []Query) ([]*Result, error) {
 
 // passing keeps the error, but for io.EOF, that its reader gives.
 type passing struct {
-	r   io.Reader
-	err error
+	r    io.Reader
+	read func(n int) // nil, or told of the bytes
+	err  error
 }
 
 func (p *passing) Read(b []byte) (int, error) {
 	n, err := p.r.Read(b)
+	if p.read != nil && n > 0 {
+		p.read(n)
+	}
 	if err != nil && err != io.EOF {
 		p.err = err
 	}

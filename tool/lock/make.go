@@ -44,6 +44,8 @@ type Options struct {
 type Progress struct {
 	// Done and Found are store paths: those of which all is known, and those that are known of.
 	Done, Found int
+	// Looked is how many bytes of lists and NARs were read to look roots up, before any path is found.
+	Looked int64
 	// Bytes is how much of files has been read whose narinfos don't say enough.
 	Bytes int64
 }
@@ -139,6 +141,11 @@ func resolve(ctx context.Context, o Options) ([]roots.Root, error) {
 			}
 			path, ok := o.Previous.Roots[name][system]
 			return path, ok
+		},
+		Progress: func(bytes int64) {
+			if o.Progress != nil {
+				o.Progress(Progress{Looked: bytes})
+			}
 		},
 	})
 }

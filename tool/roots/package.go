@@ -35,7 +35,7 @@ func (v *resolver) lookInLists(ctx context.Context) {
 		for i, r := range roots {
 			queries[i] = v.queries[r]
 		}
-		results, err := channel.Search(ctx, v.o.Client, url, queries)
+		results, err := channel.Search(ctx, v.o.Client, url, queries, v.count)
 		if err != nil {
 			v.wrong = append(v.wrong, err)
 			continue

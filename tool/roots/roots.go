@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/rules-strata/rules_strata/tool/channel"
 	"github.com/rules-strata/rules_strata/tool/fetch"
@@ -42,6 +43,8 @@ type Options struct {
 	// which was looked up in the same source, if that shall stay. Channels that nothing is wanted
 	// of then aren't asked at all.
 	Keep func(name, system, source string) (store.Path, bool)
+	// Progress, if set, is told how many bytes of lists and NARs have been read. It is called by one goroutine at a time.
+	Progress func(bytes int64)
 }
 
 // Resolve returns the store path of each of p's roots, in their order. All are
@@ -88,6 +91,19 @@ type resolver struct {
 	wanted  map[string][]*Root
 	queries map[*Root]channel.Query
 	wrong   []error
+
+	mu   sync.Mutex
+	read int64 // bytes
+}
+
+// count counts bytes that were read.
+func (v *resolver) count(n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.read += int64(n)
+	if v.o.Progress != nil {
+		v.o.Progress(v.read)
+	}
 }
 
 // Error says what is wrong with one root.

@@ -78,6 +78,7 @@ func TestResolve(t *testing.T) {
 		"result.json":  `[{"drvPath": "` + drv + `", "outputs": {"out": "` + web + `"}}]`,
 		"outputs.json": `[{"drvPath": "` + drv + `", "outputs": {"dev": "` + b + `x-1-dev", "out": "` + a + `x-1"}}]`,
 	})
+	var read int64
 	got, err := resolve(t, dir, `{
 		"a": "`+web+`",
 		"b": {"package": "nginx"},
@@ -85,7 +86,7 @@ func TestResolve(t *testing.T) {
 		"d": {"file": "result.json"},
 		"e": {"x86_64-linux": {"file": "outputs.json", "output": "dev", "name": "x"}},
 		"f": {"x86_64-linux": "`+nginx+`"}
-	}`, roots.Options{})
+	}`, roots.Options{Progress: func(bytes int64) { read = bytes }})
 	want := []roots.Root{
 		{"a", "x86_64-linux", web, ""},
 		{"b", "x86_64-linux", nginx, "channel file:store-paths: nginx"},
@@ -93,6 +94,9 @@ func TestResolve(t *testing.T) {
 		{"d", "x86_64-linux", web, "file result.json"},
 		{"e", "x86_64-linux", b + "x-1-dev", "file outputs.json, output dev, name x"},
 		{"f", "x86_64-linux", nginx, ""},
+	}
+	if size := int64(len(web+nginx+nginx) + len("-doc") + 3); read != size {
+		t.Errorf("told of %d bytes of the list, want %d", read, size)
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, %v, want %v", got, err, want)

@@ -118,7 +118,7 @@ func (v *resolver) lookAll(ctx context.Context, paths []store.Path) map[store.Pa
 	var workers sync.WaitGroup
 	for range min(maxLooking, len(paths)) {
 		workers.Go(func() {
-			looker := looker{p: v.p, client: v.o.Client}
+			looker := looker{p: v.p, client: v.o.Client, count: v.count}
 			defer looker.nar.Close()
 			for path := range todo {
 				l := looker.look(ctx, path)
@@ -142,6 +142,7 @@ type looker struct {
 	p      *project.Project
 	client *fetch.Client
 	nar    narfile.Reader
+	count  func(n int) // is told of bytes of NARs
 }
 
 // look looks for a program in path, and, where there is none, in what it refers to.
@@ -207,7 +208,7 @@ func (v *looker) firstProgram(ctx context.Context, info *narinfo.Info, base stri
 		return machine{}, false, err
 	}
 	defer in.Close()
-	if err := v.nar.Reset(in, narfile.File{
+	if err := v.nar.Reset(counter{in, v.count}, narfile.File{
 		StorePath: info.StorePath, Compression: info.Compression, FileHash: info.FileHash, FileSize: info.FileSize,
 		NarHash: info.NarHash, NarSize: info.NarSize,
 	}); err != nil {
@@ -234,4 +235,16 @@ func (v *looker) firstProgram(ctx context.Context, info *narinfo.Info, base stri
 			return m, true, nil
 		}
 	}
+}
+
+// counter tells of bytes that pass.
+type counter struct {
+	r    io.Reader
+	tell func(n int)
+}
+
+func (c counter) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.tell(n)
+	return n, err
 }

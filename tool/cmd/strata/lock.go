@@ -117,6 +117,10 @@ func (f *lockFlags) run(cmd *cobra.Command) error {
 	}
 	progress := newProgress(cmd.ErrOrStderr())
 	o.Progress = func(p lock.Progress) {
+		if p.Found == 0 {
+			progress.show("looking up roots, %s", formatBytes(p.Looked))
+			return
+		}
 		read := ""
 		if p.Bytes > 0 {
 			read = ", " + formatBytes(p.Bytes)
