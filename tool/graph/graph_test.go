@@ -259,7 +259,7 @@ func TestParse_Refuses(t *testing.T) {
 		{"white space", " \n\n", "it is empty"},
 		{"something else", "StorePath: " + a, "want a references graph, a registration, or the JSON"},
 		{"a picture of a graph", readFile(t, "closure/graph.dot"), "want a references graph"},
-		{"a list of paths", readFile(t, "closure/paths"), "line 3: want the number of references"},
+		{"a list of paths", readFile(t, "closure/paths"), "found a store path: a mere list of paths doesn't say what they refer to"},
 		{"no newline at the end", a + "\n\n0", `line 3: want a newline behind "0": the file is cut`},
 		{"cut before the deriver", a + "\n", "line 2: want the deriver, found the end"},
 		{"cut before the count", a + "\n\n", "line 3: want the number of references, found the end"},

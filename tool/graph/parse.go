@@ -122,6 +122,9 @@ func (b *builder) textNode(l *lines, hashes bool) error {
 		return err
 	}
 	count, err := parseNumber(s)
+	if _, wrong := store.ParsePath(s); wrong == nil { // What nix-store --query --requisites writes, or the file store-paths of closureInfo.
+		return l.errorf("want the number of references of %s, found a store path: a mere list of paths doesn't say what they refer to; nix path-info --json --recursive does", n.Path)
+	}
 	if err != nil {
 		return l.errorf("want the number of references of %s: %w", n.Path, err)
 	}
