@@ -174,3 +174,65 @@ func TestMake_ContentAddressLies(t *testing.T) {
 		})
 	}
 }
+
+// selfReferring is a content-addressed path whose one file holds text, with the path in place of "@".
+func selfReferring(t testing.TB, text string) (path store.Path, ca string, contents []byte) {
+	t.Helper()
+	// Any path of this length has the same hash, and where it should be says the error.
+	const any = store.Path("/nix/store/00000000000000000000000000000000-self")
+	h := store.NewSelfHash(any)
+	h.Write(narOf(t, strings.ReplaceAll(text, "@", string(any)), false))
+	hash, _, err := h.Sums()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := store.ContentAddress{Method: store.ContentNAR, Hash: hash}
+	_, found, ok := strings.Cut(address.Check(any, []store.Path{any}).Error(), "would be ")
+	if !ok {
+		t.Fatal("the error doesn't say where it should be")
+	}
+	return store.Path(found), address.String(), narOf(t, strings.ReplaceAll(text, "@", found), false)
+}
+
+// A path that refers to itself has its content address if its NAR, without its own hash part, has that hash.
+func TestMake_SelfReference(t *testing.T) {
+	path, ca, right := selfReferring(t, "I am @, and shall stay @.")
+	for _, tc := range []struct {
+		name string
+		nar  []byte
+		want string
+	}{
+		{"what it says", right, ""},
+		{"other contents", bytes.Replace(right, []byte("shall"), []byte("might"), 1), "the contents, without the path's own hash part, have another hash"},
+		{"another path in it", bytes.Replace(right, []byte(path.HashPart()), []byte(strings.Repeat("0", 32)), 1), "the contents, without the path's own hash part, have another hash"},
+		{"zeros in place of its path", bytes.Replace(right, []byte(path.HashPart()), make([]byte, 32), 1), "the contents, without the path's own hash part, have another hash"},
+		{"no NAR", []byte("I am " + path), "NAR"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newTestCache(t)
+			o := newObject(t, "x")
+			o.nar, o.info.StorePath = tc.nar, path
+			o.set("StorePath", string(path)).set("CA", ca).set("URL", "nar/"+path.Base()+".nar").set("References", path.Base())
+			o.set("NarHash", hashOf(tc.nar).String()).set("NarSize", strconv.Itoa(len(tc.nar))).set("FileHash", hashOf(tc.nar).String()).set("FileSize", strconv.Itoa(len(tc.nar)))
+			c.put(o)
+			p := projectOf(path, []narinfo.PublicKey{newTestKey(t, "k").public}, project.Cache{URL: "file://" + c.dir})
+			l, err := makeLock(t, p, ".")
+			if tc.want != "" {
+				if err == nil || !strings.HasPrefix(err.Error(), string(path)+": file:") || !strings.Contains(err.Error(), tc.want) {
+					t.Errorf("error %v, want one with %q", err, tc.want)
+				}
+				return
+			}
+			if err != nil || l.Paths[path].ContentAddressed != ca {
+				t.Fatalf("got %+v, %v", l, err)
+			}
+			// Nobody's lock is believed that says so of another NAR: it is read again.
+			forged := newObject(t, "x")
+			forged.nar = narOf(t, "something else", false)
+			c.write("nar/"+path.Base()+".nar", forged.nar)
+			if _, err := relock(t, p, ".", l); err == nil {
+				t.Error("the NAR isn't read again")
+			}
+		})
+	}
+}

@@ -61,8 +61,8 @@
 // project, before which the project has no cache that wasn't asked before it then, too.
 // So locking again without a change needs no network, and after an update the new paths' narinfos only.
 //
-// What has neither (signed by Guix, allowed to be unsigned, content-addressed by the contents
-// of a file) is asked for again. Its NAR isn't downloaded again to learn hash and
+// What has neither (signed by Guix, allowed to be unsigned, content-addressed by something else than
+// the NarHash) is asked for again. Its NAR isn't downloaded again to learn hash and
 // size of its file, if the narinfo still says the same URL, NarHash and NarSize; but it is to see whether it
 // has its content address, for which the old lock's word isn't enough.
 //

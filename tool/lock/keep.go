@@ -72,9 +72,9 @@ func (k *keeper) isVouchedFor(path store.Path, p *Path) bool {
 	case p.Signature != "":
 		return p.checkSignature(path, k.keys) == nil
 	case p.ContentAddressed != "":
-		// That a file's contents have its content address shows in the NAR only.
+		// That contents have a content address which isn't the NarHash shows in the NAR only.
 		ca, err := store.ParseContentAddress(p.ContentAddressed)
-		return err == nil && ca.Method == store.ContentNAR && checkContentAddress(ca, path, p.References, p.NarHash) == nil
+		return err == nil && ca.IsNarHash(path, p.References) && checkContentAddress(ca, path, p.References, p.NarHash) == nil
 	}
 	return false
 }

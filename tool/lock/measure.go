@@ -115,7 +115,7 @@ func (w *walk) measureFile(ctx context.Context, r *narfile.Reader, d download, f
 	if d.ca == nil {
 		_, err = io.Copy(io.Discard, r)
 	} else {
-		err = checkContents(r, *d.ca)
+		err = checkContents(r, *d.ca, d.file.StorePath)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", fetch.Redact(url), err)
@@ -130,10 +130,29 @@ type contentError struct{ text string }
 
 func (e *contentError) Error() string { return e.text }
 
-// checkContents reads the whole NAR r, which must be that of one file whose contents have
-// the hash of ca. Nix, too, compares when it imports a path. It doesn't ask
+// checkContents reads the whole NAR r of path, whose content address ca is not its NarHash, and compares, as
+// Nix does when it imports a path.
+func checkContents(r io.Reader, ca store.ContentAddress, path store.Path) error {
+	if ca.Method != store.ContentNAR {
+		return checkFile(r, ca)
+	}
+	h := store.NewSelfHash(path)
+	if err := readArchive(io.TeeReader(r, h)); err != nil {
+		return err
+	}
+	got, withoutPlaces, err := h.Sums()
+	if err != nil {
+		return &contentError{fmt.Sprintf("content address %s: %v; it needs a signature", ca, err)}
+	}
+	if got != ca.Hash && withoutPlaces != ca.Hash {
+		return &contentError{fmt.Sprintf("content address %s: the contents, without the path's own hash part, have another hash: sha256:%s", ca, got.NixBase32())}
+	}
+	return nil
+}
+
+// checkFile is checkContents for a NAR that must be of one file. Nix doesn't ask
 // whether the file is executable; we do, since then two NARs would have one content address.
-func checkContents(r io.Reader, ca store.ContentAddress) error {
+func checkFile(r io.Reader, ca store.ContentAddress) error {
 	n := nar.NewReader(r)
 	e, err := n.Next()
 	if err != nil {
@@ -155,6 +174,17 @@ func checkContents(r io.Reader, ca store.ContentAddress) error {
 		return err // The NAR of a file has no second entry.
 	}
 	return nil
+}
+
+// readArchive reads the whole NAR r.
+func readArchive(r io.Reader) error {
+	for n := nar.NewReader(r); ; {
+		if _, err := n.Next(); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
 }
 
 // meter hashes and counts what passes.

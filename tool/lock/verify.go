@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rules-strata/rules_strata/tool/fetch"
-	"github.com/rules-strata/rules_strata/tool/nar"
 	"github.com/rules-strata/rules_strata/tool/narfile"
 	"github.com/rules-strata/rules_strata/tool/narinfo"
 	"github.com/rules-strata/rules_strata/tool/project"
@@ -241,7 +240,7 @@ func (v *verifier) file(ctx context.Context, url string, path store.Path, p *Pat
 	}); err != nil {
 		return err
 	}
-	if err := checkNAR(r, p); err != nil {
+	if err := checkNAR(r, path, p); err != nil {
 		err = fmt.Errorf("%s: %w", fetch.Redact(url), err)
 		if !isContentError(err) {
 			return err
@@ -256,23 +255,17 @@ func (v *verifier) file(ctx context.Context, url string, path store.Path, p *Pat
 }
 
 // checkNAR reads all of a NAR. Its hash is checked by r.
-func checkNAR(r io.Reader, p *Path) error {
+func checkNAR(r io.Reader, path store.Path, p *Path) error {
 	if p.ContentAddressed != "" {
 		ca, err := store.ParseContentAddress(p.ContentAddressed)
 		if err != nil {
 			return err
 		}
-		if ca.Method != store.ContentNAR {
-			return checkContents(r, ca)
+		if !ca.IsNarHash(path, p.References) {
+			return checkContents(r, ca, path)
 		}
 	}
-	for n := nar.NewReader(r); ; {
-		if _, err := n.Next(); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return err
-		}
-	}
+	return readArchive(r)
 }
 
 // UnsignedCaches are the caches that the project p lets be unsigned, as a lock in the folder

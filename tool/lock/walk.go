@@ -63,7 +63,7 @@ type download struct {
 	// files are those that the cache offers, the preferred one first: if it isn't there, the next is taken.
 	files []narinfo.File
 	file  narfile.File          // without what depends on which of files it is
-	ca    *store.ContentAddress // of a single file; nil if nothing is to be seen
+	ca    *store.ContentAddress // nil if nothing is to be seen
 }
 
 func newWalk(o Options, roots []roots.Root) (*walk, error) {
@@ -306,7 +306,7 @@ func (w *walk) check(c *cache, path store.Path, b []byte) (*Path, *PathError) {
 		switch {
 		case wrong == nil:
 			p.ContentAddressed = address.String()
-			if address.Method != store.ContentNAR {
+			if !address.IsNarHash(path, info.References) {
 				ca = &address
 			}
 		case c.AllowUnsigned:
@@ -376,7 +376,7 @@ func (p *Path) setFile(c *cache, f narinfo.File) {
 
 // contentAddress returns the content address of a store object that needs no
 // signature: its store path follows from it. Whether the NAR has it is shown by
-// NarHash, or, where only a file's contents are hashed, by the NAR itself.
+// NarHash, or, where that isn't what is hashed, by the NAR itself.
 func contentAddress(info *narinfo.Info) (store.ContentAddress, error) {
 	ca, err := store.ParseContentAddress(info.CA)
 	if err != nil {
@@ -389,7 +389,7 @@ func checkContentAddress(ca store.ContentAddress, path store.Path, references []
 	if err := ca.Check(path, references); err != nil {
 		return err
 	}
-	if ca.Method == store.ContentNAR && ca.Hash != narHash {
+	if ca.IsNarHash(path, references) && ca.Hash != narHash {
 		return fmt.Errorf("content address %s: NarHash is another: sha256:%s", ca, narHash.NixBase32())
 	}
 	return nil

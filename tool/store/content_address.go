@@ -18,7 +18,7 @@ const (
 	ContentText ContentMethod = "text:"
 	// ContentFlat is a file that fetchers make: the hash of its contents.
 	ContentFlat ContentMethod = "fixed:"
-	// ContentNAR is any object: its NarHash, unless it refers to itself.
+	// ContentNAR is any object: its NarHash or, if it refers to itself, its [SelfHash].
 	ContentNAR ContentMethod = "fixed:r:"
 )
 
@@ -46,6 +46,12 @@ func ParseContentAddress(s string) (ContentAddress, error) {
 // String is the form that Nix writes, with the hash in nixbase32.
 func (c ContentAddress) String() string { return string(c.Method) + "sha256:" + c.Hash.NixBase32() }
 
+// IsNarHash reports whether c's hash is the NarHash of path, which has these references. Otherwise only the
+// contents show whether it is theirs.
+func (c ContentAddress) IsNarHash(path Path, references []Path) bool {
+	return c.Method == ContentNAR && !slices.Contains(references, path)
+}
+
 // Check says why a store object of this content address would have another
 // store path than path, its references being references. The hash itself only who has the content can check.
 func (c ContentAddress) Check(path Path, references []Path) error {
@@ -59,10 +65,6 @@ func (c ContentAddress) Check(path Path, references []Path) error {
 		}
 		kind = "text"
 	case ContentNAR:
-		if self {
-			// Its hash is that of a NAR without its own hash part: NarHash doesn't show it.
-			return errors.New("that an object which refers to itself has its content address is not checked; it needs a signature")
-		}
 		kind = "source"
 	case ContentFlat:
 		if len(references) > 0 {
@@ -77,7 +79,12 @@ func (c ContentAddress) Check(path Path, references []Path) error {
 		sorted := slices.Clone(references)
 		slices.Sort(sorted)
 		for _, r := range sorted {
-			kind += ":" + string(r)
+			if r != path {
+				kind += ":" + string(r)
+			}
+		}
+		if self {
+			kind += ":self"
 		}
 	}
 	text := kind + ":sha256:" + hex.EncodeToString(inner[:]) + ":" + path.Dir() + ":" + path.Name()
