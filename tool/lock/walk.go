@@ -132,6 +132,7 @@ func (w *walk) run(ctx context.Context) error {
 	for _, r := range w.roots {
 		w.add(r.Path)
 	}
+	w.tell() // The first answer may take its time.
 	w.mu.Unlock()
 	var workers sync.WaitGroup
 	for range maxAsking {
