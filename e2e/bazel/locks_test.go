@@ -3,6 +3,8 @@ package bazel
 import (
 	"encoding/json"
 	"maps"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -75,6 +77,50 @@ image(
 	w.edit("lib/MODULE.bazel", `"lib_store"`, `"store"`)
 	if out := w.buildFails("--output_groups=digest", "//:web"); !strings.Contains(out, `module e2e_bzlmod has a repository named "store", and module lib too`) {
 		t.Errorf("two modules with a repository of one name: got:\n%s", out)
+	}
+}
+
+// A lock's relative URLs start from the folder that it is really in: below its package, or where a link leads.
+func TestLockFolders(t *testing.T) {
+	w := newWorkspace(t)
+	if err := os.CopyFS(filepath.Join(w.dir, "locks/cache"), os.DirFS(filepath.Join(sourceDir(t), "testdata/web/variants/bash-xz"))); err != nil {
+		t.Fatal(err)
+	}
+	w.write("locks/strata.json", `{
+  "caches": ["file:cache"],
+  "public_keys": ["strata-web-1:f3mF6lUioKmEsF3TziQjGjlDqBeyG+WYPjOdFzlhmBU="],
+  "systems": ["x86_64-linux"],
+  "roots": {"bash": "`+strings.TrimPrefix(bashRoot, "bash=")+`"}
+}`)
+	if out, err := exec.Command(tool(t, "strata"), "lock", "--project", filepath.Join(w.dir, "locks/strata.json")).CombinedOutput(); err != nil {
+		t.Fatalf("strata lock: %v\n%s", err, out)
+	}
+	if text := w.read("locks/strata.lock.json"); !strings.Contains(text, `"url": "file:cache/`) {
+		t.Fatalf("the lock's URLs are not relative:\n%s", text)
+	}
+	w.write("linked/BUILD.bazel", "")
+	if err := os.Symlink("../locks/strata.lock.json", filepath.Join(w.dir, "linked/strata.lock.json")); err != nil {
+		t.Fatal(err)
+	}
+	// A label's package is the nearest one above: locks is a folder of the top package.
+	w.edit("MODULE.bazel", `use_repo(strata, "store")`, `strata.lock(
+    name = "other",
+    lock = "//:locks/strata.lock.json",
+)
+use_repo(strata, "other", "store")
+`)
+	w.write("other/BUILD.bazel", `load("@rules_strata//rules:image.bzl", "image")
+
+image(
+    name = "image",
+    contents = ["@other//:bash"],
+)
+`)
+	// Each NAR is looked for where the lock says, and not in Bazel's cache of what it has downloaded before.
+	below, _ := w.digest("//other:image", "--repository_cache="+t.TempDir())
+	w.edit("MODULE.bazel", `lock = "//:locks/strata.lock.json"`, `lock = "//linked:strata.lock.json"`)
+	if linked, _ := w.digest("//other:image", "--repository_cache="+t.TempDir()); linked != below {
+		t.Errorf("by the link the image is %s, want %s", linked, below)
 	}
 }
 

@@ -2,7 +2,7 @@
 
 load(":hub_repository.bzl", "hub_repository")
 load(":lock_file.bzl", "decode_lock")
-load(":lock_nars.bzl", "lock_nars", "lock_package", "nar_repositories")
+load(":lock_nars.bzl", "lock_folder", "lock_nars", "nar_repositories")
 load(":mirrors.bzl", "mirrors_error")
 load(":nar_repository.bzl", "nar_repository")
 load(":store_names.bzl", "repository_name_error")
@@ -32,7 +32,7 @@ def _strata_impl(mctx):
 
             # Bazel comes here each time it starts: no more is checked than matters here. The lock's repository checks
             # all of it, once.
-            needed, error = lock_nars(decode_lock(mctx.read(path)), lock_package(tag.lock), tag.mirrors)
+            needed, error = lock_nars(decode_lock(mctx.read(path)), lock_folder(tag.lock, path), tag.mirrors)
             if error:
                 fail("strata: lock %s: %s" % (tag.lock, error))
             nars.append(needed)
@@ -81,7 +81,7 @@ instead, and only if no cache has the layer.
                 ),
                 "lock": attr.label(
                     mandatory = True,
-                    doc = "The lock, as `strata lock` writes it: `//:strata.lock.json`. Relative `file:` URLs in it are relative to its directory.",
+                    doc = "The lock, as `strata lock` writes it: `//:strata.lock.json`. Relative `file:` URLs in it are relative to the directory that it is really in.",
                 ),
                 "mirrors": attr.string_list_dict(
                     doc = "Where else the files of a cache are, under the same relative URLs: `{\"https://cache.nixos.org\": [\"https://mirror.example.org/nix\"]}`. " +

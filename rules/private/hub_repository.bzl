@@ -2,7 +2,7 @@
 
 load(":hub_files.bzl", "hub_files", "nars_file")
 load(":lock_file.bzl", "decode_lock", "lock_error")
-load(":lock_nars.bzl", "lock_nars", "lock_package", "nar_repositories")
+load(":lock_nars.bzl", "lock_folder", "lock_nars", "nar_repositories")
 load(":mirrors.bzl", "mirrors_error")
 
 def _hub_repository_impl(rctx):
@@ -17,7 +17,7 @@ def _hub_repository_impl(rctx):
     for name, text in hub_files(hub, lock, rctx.attr.mirrors).items():
         rctx.file(name, text, executable = False)
     if rctx.attr.workspace_mode:
-        nars, _ = lock_nars(lock, lock_package(rctx.attr.lock), rctx.attr.mirrors)
+        nars, _ = lock_nars(lock, lock_folder(rctx.attr.lock, rctx.path(rctx.attr.lock)), rctx.attr.mirrors)
         rctx.file("nars.bzl", nars_file(hub, nar_repositories([nars])), executable = False)
 
 hub_repository = repository_rule(

@@ -3,23 +3,49 @@
 load(":lock_file.bzl", "lock_head_error", "nar_error", "nar_repository_name")
 load(":mirrors.bzl", "join_mirrors", "nar_urls")
 
-def lock_package(lock):
-    """The package of a lock, which a relative `file:` URL in it starts from.
+def lock_folder(lock, path):
+    """The folder of a lock, which a relative `file:` URL in it starts from.
 
     Args:
       lock: Label of the lock.
+      path: path of the lock.
 
     Returns:
-      string, as `@@//examples/web`.
+      string, the lock's package and the way from there to the folder that the lock really is in, as `@@//images:locks`,
+      `@@//examples/web:` and, where the lock is a symbolic link, `@@//:../other`. No name on this machine is in it, so
+      a workspace may move.
     """
-    return str(lock).rpartition(":")[0]
+    package = path
+    for _ in lock.name.split("/"):
+        package = package.dirname
+    way = relative_path(str(package.realpath), str(path.realpath.dirname))
+    return str(lock).rpartition(":")[0] + ":" + way
 
-def lock_nars(lock, package, mirrors = {}):
+def relative_path(start, end):
+    """The way from one folder to another.
+
+    Args:
+      start: string, an absolute path without `.`, `..` and links.
+      end: string, another.
+
+    Returns:
+      string, as `../b`; empty if they are the same.
+    """
+    start = [c for c in start.split("/") if c]
+    end = [c for c in end.split("/") if c]
+    same = 0
+    for a, b in zip(start, end):
+        if a != b:
+            break
+        same += 1
+    return "/".join([".."] * (len(start) - same) + end[same:])
+
+def lock_nars(lock, folder, mirrors = {}):
     """The NARs that a lock needs: one for each file, which several paths may share.
 
     Args:
       lock: what `decode_lock` returned.
-      package: string, the lock's package, as `lock_package` returns it.
+      folder: string, the lock's folder, as `lock_folder` returns it.
       mirrors: dict from a cache's URL to a list of mirrors that are tried before the lock's.
 
     Returns:
@@ -39,8 +65,8 @@ def lock_nars(lock, package, mirrors = {}):
         nar = struct(
             sha256 = fields["file_hash"][len("sha256:"):],
             store_path = path,
-            mirrors = {(url, _start(url, package)): None for url in urls[:-1]},
-            urls = {(url, _start(url, package)): None for url in urls[-1:]},
+            mirrors = {(url, _start(url, folder)): None for url in urls[:-1]},
+            urls = {(url, _start(url, folder)): None for url in urls[-1:]},
         )
         _add(nars, nar_repository_name(fields["file_hash"]), nar)
     return nars, None
@@ -63,16 +89,16 @@ def nar_repositories(all_nars):
         nar = nars[name]
         urls = nar.mirrors | nar.urls  # mirrors first, whichever lock has them
         repositories[name] = {
-            "lock_packages": [package for _, package in urls],
+            "folders": [folder for _, folder in urls],
             "sha256": nar.sha256,
             "store_path": nar.store_path,
             "urls": [url for url, _ in urls],
         }
     return repositories
 
-def _start(url, package):
-    "The package that a URL is relative to, or the empty string."
-    return package if url.startswith("file:") and not url.startswith("file:/") else ""
+def _start(url, folder):
+    "The folder that a URL is relative to, or the empty string."
+    return folder if url.startswith("file:") and not url.startswith("file:/") else ""
 
 def _add(nars, name, nar):
     known = nars.get(name)

@@ -5,12 +5,13 @@ load(":lock_file.bzl", "resolve_file_url")
 
 def _nar_repository_impl(rctx):
     urls = []
-    for url, lock_package in zip(rctx.attr.urls, rctx.attr.lock_packages):
+    for url, folder in zip(rctx.attr.urls, rctx.attr.folders):
         directory = None
-        if lock_package:
+        if folder:
             # A file that never is: to name the lock itself would make Bazel fetch each NAR anew when the lock changes.
             # `strata lock` means the real directory, whatever links lead there.
-            directory = str(rctx.path(Label(lock_package + ":strata.no_such_file")).dirname.realpath)
+            package, _, way = folder.rpartition(":")
+            directory = "%s/%s" % (rctx.path(Label(package + ":strata.no_such_file")).dirname.realpath, way)
         urls.append(resolve_file_url(url, directory))
     result = rctx.download(
         url = urls,
@@ -33,9 +34,9 @@ nar_repository = repository_rule(
     implementation = _nar_repository_impl,
     doc = "One NAR, compressed as the cache has it, pinned by its FileHash: `//:nar`. Fetched when a layer needs it.",
     attrs = {
-        "lock_packages": attr.string_list(
+        "folders": attr.string_list(
             mandatory = True,
-            doc = "For each URL the package of the lock that a relative `file:` URL starts from, as `@@//examples/web`; empty for other URLs.",
+            doc = "For each URL the folder that a relative `file:` URL starts from: a package and the way from there, as `@@//images:locks`; empty for other URLs.",
         ),
         "sha256": attr.string(
             mandatory = True,

@@ -69,7 +69,7 @@ def strata_store(name, lock, mirrors = {}):
 
     Args:
       name: the repository's name, as `store`.
-      lock: label of the lock, as `//:strata.lock.json`. Relative `file:` URLs in it are relative to its directory.
+      lock: label of the lock, as `//:strata.lock.json`. Relative `file:` URLs in it are relative to the directory that it is really in.
       mirrors: dict from a cache's URL to a list of URLs where its files are too: as the extension's tag has it.
     """
     error = repository_name_error(name)

@@ -2,7 +2,7 @@
 
 load("@bazel_skylib//lib:unittest.bzl", "asserts", "unittest")
 load("//rules/private:lock_file.bzl", "decode_lock", "fetched_in_action", "lock_error", "nar_repository_name", "resolve_file_url")
-load("//rules/private:lock_nars.bzl", "lock_nars", "nar_repositories")
+load("//rules/private:lock_nars.bzl", "lock_nars", "nar_repositories", "relative_path")
 load("//rules/private:mirrors.bzl", "join_mirrors", "mirrors_error", "nar_urls")
 load(":lock_cases.bzl", "A", "B", "LOCK", "LOCK_BAD", "LOCK_GOOD")
 load(":unit_tests.bzl", "unit_tests")
@@ -162,7 +162,7 @@ _cases_test = unittest.make(_cases_impl)
 def _nars_impl(ctx):
     env = unittest.begin(ctx)
     first = lock_of_two_paths()
-    nars, error = lock_nars(first, "@@//app")
+    nars, error = lock_nars(first, "@@//app:locks")
     asserts.equals(env, None, error)
     name_a = "strata_nar_" + "1" * 32
     name_b = "strata_nar_" + "3" * 32
@@ -170,23 +170,23 @@ def _nars_impl(ctx):
     repositories = nar_repositories([nars])
     asserts.equals(env, [name_a, name_b], repositories.keys())
     asserts.equals(env, {
-        "lock_packages": ["@@//app"],
+        "folders": ["@@//app:locks"],
         "sha256": "3" * 64,
         "store_path": "/nix/store/" + B,
         "urls": ["file:cache/nar/b.nar"],
     }, repositories[name_b])
-    asserts.equals(env, [""], repositories[name_a]["lock_packages"])
+    asserts.equals(env, [""], repositories[name_a]["folders"])
 
     # Two paths with the same file share its repository.
     twins = lock_of_two_paths()
     twins["paths"]["/nix/store/" + A] = dict(twins["paths"]["/nix/store/" + B], references = [])
-    asserts.equals(env, [name_b], lock_nars(twins, "@@//app")[0].keys())
+    asserts.equals(env, [name_b], lock_nars(twins, "@@//app:locks")[0].keys())
 
     # So do two locks; each place to get it from is kept once, and mirrors come first.
     second = lock_of_two_paths()
     second["paths"]["/nix/store/" + A]["url"] = "https://other.example.org/nar/a.nar.xz"
     second["mirrors"] = {"https://other.example.org": ["https://mirror.example.org/2"]}
-    other, error = lock_nars(second, "@@//other", {
+    other, error = lock_nars(second, "@@//other:", {
         "file:cache": ["file:copy", "file:///srv"],
         "https://other.example.org/": ["https://mirror.example.org/1/"],
     })
@@ -200,17 +200,17 @@ def _nars_impl(ctx):
         "https://other.example.org/nar/a.nar.xz",
     ], merged[name_a]["urls"])
     asserts.equals(env, [
-        ("file:copy/nar/b.nar", "@@//other"),
+        ("file:copy/nar/b.nar", "@@//other:"),
         ("file:///srv/nar/b.nar", ""),
-        ("file:cache/nar/b.nar", "@@//app"),
-        ("file:cache/nar/b.nar", "@@//other"),
-    ], zip(merged[name_b]["urls"], merged[name_b]["lock_packages"]), "a relative URL is relative to its own lock")
+        ("file:cache/nar/b.nar", "@@//app:locks"),
+        ("file:cache/nar/b.nar", "@@//other:"),
+    ], zip(merged[name_b]["urls"], merged[name_b]["folders"]), "a relative URL is relative to its own lock")
     asserts.equals(env, merged, nar_repositories([nars, other, nars]), "nothing is added twice")
 
     # A lock that is no lock, or that does not say where a NAR is.
-    asserts.equals(env, "version: 2", lock_nars(dict(lock_of_two_paths(), version = 2), "@@//app")[1].partition(": this")[0])
+    asserts.equals(env, "version: 2", lock_nars(dict(lock_of_two_paths(), version = 2), "@@//app:locks")[1].partition(": this")[0])
     second["paths"]["/nix/store/" + B].pop("url")
-    asserts.true(env, lock_nars(second, "@@//app")[1].startswith("paths: /nix/store/%s: " % B))
+    asserts.true(env, lock_nars(second, "@@//app:locks")[1].startswith("paths: /nix/store/%s: " % B))
     return unittest.end(env)
 
 _nars_test = unittest.make(_nars_impl)
@@ -252,6 +252,16 @@ def _urls_impl(ctx):
     }.items():
         asserts.equals(env, want, resolve_file_url(url, "/home/me/my app/web"))
     asserts.equals(env, "file:///a%2520%23b/x", resolve_file_url("file:x", "/a%20#b"))
+    asserts.equals(env, "file:///home/x", resolve_file_url("file:x", "/home/me/../"))
+    for end, want in {
+        "/": "../..",
+        "/srv/locks": "../../srv/locks",
+        "/work": "..",
+        "/work/app": "",
+        "/work/app/locks/a": "locks/a",
+        "/work/application": "../application",
+    }.items():
+        asserts.equals(env, want, relative_path("/work/app", end), end)
     asserts.true(env, fetched_in_action(["http://mirror.example.org/x.nar", "https://cache.example.org/x.nar"]))
     for url in ["file:x.nar", "file:///x.nar"]:
         asserts.false(env, fetched_in_action([url]))
