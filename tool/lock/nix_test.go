@@ -1,6 +1,7 @@
 package lock
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -127,6 +128,92 @@ func TestMake_NixContentAddressed(t *testing.T) {
 			t.Errorf("%+v, %v", report, err)
 		}
 	})
+}
+
+// What each Nix makes of a cache that isn't as it should be, where it and strata differ: the lines of docs/formats.md that say so.
+func TestNix_Differs(t *testing.T) {
+	const path = store.Path("/nix/store/nbb5xx79a4bbwn1fimsw65hzn34hsxpj-mini-file")
+	type change func(dir string, info []byte) []byte // returns another narinfo
+	behind := func(dir string, info []byte) []byte {
+		file := filepath.Join(dir, fileOf(t, info))
+		if err := os.WriteFile(file, append(mustRead(t, file), "behind"...), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		return info
+	}
+	elsewhere := func(url func(dir string) string) change {
+		return func(dir string, info []byte) []byte {
+			if err := os.Rename(filepath.Join(dir, fileOf(t, info)), filepath.Join(filepath.Dir(dir), "x.nar")); err != nil {
+				t.Fatal(err)
+			}
+			return bytes.Replace(info, []byte(fileOf(t, info)), []byte(url(dir)), 1)
+		}
+	}
+	type tc struct {
+		name, variant string
+		change        change
+		takes         []string // the versions of Nix that do
+		want          string   // of the error in locking; empty: only reading the NAR shows it; "taken": strata takes it
+	}
+	none, both := []string{}, []string{nixtest.Old, nixtest.New}
+	cases := []tc{
+		{"out of the cache", "zstd", elsewhere(func(string) string { return "../x.nar" }), []string{nixtest.Old}, "want a path that stays in the cache"},
+		{"a whole URL", "zstd", elsewhere(func(dir string) string { return "file://" + filepath.Dir(dir) + "/x.nar" }), none, "want a path relative to the cache"},
+		{"two files, the first is there", "zstd", func(_ string, info []byte) []byte {
+			return append(info, "URL: nar/gone.nar.xz\nCompression: xz\n"...)
+		}, none, "taken"},
+	}
+	for _, compression := range narfile.Compressions() {
+		takes := both
+		if compression == "xz" || compression == "zstd" {
+			takes = none
+		}
+		cases = append(cases, tc{"behind " + compression, compression, behind, takes, ""})
+	}
+	for _, tc := range cases {
+		dir := filepath.Join(t.TempDir(), "cache")
+		copyDir(t, dir, webData+"/variants/"+tc.variant)
+		file := filepath.Join(dir, path.HashPart()+".narinfo")
+		if err := os.WriteFile(file, tc.change(dir, mustRead(t, file)), 0o666); err != nil {
+			t.Fatal(err)
+		}
+		for _, version := range both {
+			n := nixtest.Open(t, version)
+			_, err := n.Run("nix", "copy", "--from", "file://"+dir, "--no-check-sigs", string(path))
+			if takes := slices.Contains(tc.takes, version); (err == nil) != takes {
+				t.Errorf("%s: Nix %s says %v", tc.name, version, err)
+			}
+		}
+		l, err := makeLock(t, projectOf(path, []narinfo.PublicKey{webKey(t)}, project.Cache{URL: "file://" + dir}), ".")
+		if tc.want == "taken" {
+			if err != nil {
+				t.Errorf("%s: strata says %v", tc.name, err)
+			}
+			continue
+		}
+		if tc.want != "" {
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%s: strata says %v, want %q", tc.name, err, tc.want)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", tc.name, err)
+		}
+		if report, err := verify(t, l, ".", true, webKey(t)); err != nil || len(report.Faults) == 0 {
+			t.Errorf("%s: strata finds nothing: %+v, %v", tc.name, report, err)
+		}
+	}
+}
+
+// fileOf is the URL in a narinfo.
+func fileOf(t testing.TB, text []byte) string {
+	t.Helper()
+	info, err := narinfo.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.URL
 }
 
 func mustRead(t testing.TB, file string) []byte {
