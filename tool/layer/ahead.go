@@ -218,7 +218,10 @@ func (a *ahead) put(q *queue, i int, b *decoderBuffer) (ok bool) {
 		}
 		// Into the file: before the NAR's turn, and in its turn as long as what is in the file is not read.
 		if slow[a.nars[i].File.Compression] && (i != a.current || q.head < q.tail) && !q.noFile && q.tail-q.head+int64(b.n) <= spillSize {
-			// Only this goroutine moves tail.
+			if q.head == q.tail {
+				q.head, q.tail = 0, 0 // Nothing is in it: the pages that the system has of it are used again.
+			}
+			// Only this goroutine moves tail, or head backwards.
 			a.mu.Unlock()
 			err := q.writeFile(a.spill, b.buf[:b.n])
 			a.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -153,6 +154,43 @@ func TestAhead_Spill(t *testing.T) {
 		}
 		if c.what == "a file" && made.Load() == 0 {
 			t.Error("no temporary file was made: nothing was tested")
+		}
+	}
+}
+
+// A temporary file that was read to its end begins anew: it is no longer than what ever waited in it, and
+// the system needs no more memory for it, however many NARs go through.
+func TestAhead_SpillBeginsAnew(t *testing.T) {
+	const waiting = 4 // buffers in the file
+	var made atomic.Int32
+	q := &queue{}
+	a := &ahead{ctx: t.Context(), nars: make([]NAR, 5), progress: make([]progress, 5), spill: tempFile(t, &made)}
+	a.cond = sync.NewCond(&a.mu)
+	for i := range a.nars {
+		a.nars[i].File.Compression = "xz"
+		a.progress[i].queue = q
+	}
+	for i := 1; i < len(a.nars); i++ {
+		var want []byte
+		for j := range decoderBuffers + waiting {
+			b := a.buffer(q)
+			b.n = copy(b.buf[:], bytes.Repeat([]byte{byte(i), byte(j)}, decoderBufferSize))
+			want = append(want, b.buf[:b.n]...)
+			if !a.put(q, i, b) {
+				t.Fatal("put: nobody wants it")
+			}
+		}
+		a.progress[i].err = io.EOF
+		a.begin(i)
+		if got, err := io.ReadAll(a); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("NAR %d: %d bytes, %v; want the %d that were put", i, len(got), err, len(want))
+		}
+		info, err := q.file.Stat()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Size() != waiting*decoderBufferSize {
+			t.Errorf("after NAR %d the file has %d bytes, want %d", i, info.Size(), waiting*decoderBufferSize)
 		}
 	}
 }
