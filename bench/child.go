@@ -59,7 +59,7 @@ func child(args []string) error {
 		}
 		return z.Close()
 	case "zstd":
-		z, err := zstd.NewWriter(io.Discard, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(2), zstd.WithAllLitEntropyCompression(true))
+		z, err := zstd.NewWriter(io.Discard, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1), zstd.WithAllLitEntropyCompression(true))
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,18 @@ import (
 // each other, one that looks for matches and one that codes and writes; with the hashes and the tar
 // that makes up to six goroutines.
 //
+// The library starts goroutines for each block of 128 KiB, and so the one that looks for matches wanders from core to core,
+// with the 1.25 MB of its tables and what it knows of the window. Where the cores share no cache (a virtual machine with cores of two AMD
+// chips: 490 ns for a cache line to the other and back), that costs more than the second stage saves, and the encoder
+// stays in one goroutine, beside those that decode, hash and write the tar. On the corpus of bench/, two such cores:
+//
+//	                 CPU      wall
+//	one core         5.5 s    5.9 s
+//	two, one stage   5.9      4.6
+//	two, two stages  8.4      6.0
+//
+// On two cores of one Intel chip, two stages took 3.2 s where one core took 5.7, and no more CPU.
+//
 // Cutting the tar into pieces for any number of cores was measured and left:
 // each piece begins without the window, or with little of it, and each core needs a piece, its window and its tables. On the
 // corpus of bench/ (783 MB of tar, which zstd -3 makes 236,324,070 bytes; memory of the encoder alone, by the number of cores it keeps busy):
@@ -43,12 +55,21 @@ func zstdEffectiveLevel(level int) int {
 type zstdEncoder struct{ *zstd.Encoder }
 
 func newZstd(w io.Writer, level, workers int) (encoder, error) {
+	stages := 1
+	if workers > 1 && coresAreNear() {
+		stages = 2
+	}
+	return newZstdStages(w, level, stages)
+}
+
+// newZstdStages returns an encoder of one stage or two; the bytes are the same.
+func newZstdStages(w io.Writer, level, stages int) (encoder, error) {
 	z, err := zstd.NewWriter(
 		w,
 		zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)),
 		// With 1 all happens in the caller's goroutine, with any other number
-		// in two more; the bytes are the same.
-		zstd.WithEncoderConcurrency(min(workers, 2)),
+		// in two more.
+		zstd.WithEncoderConcurrency(stages),
 		zstd.WithAllLitEntropyCompression(true),
 	)
 	if err != nil {

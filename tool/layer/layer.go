@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -54,9 +55,13 @@ func Write(ctx context.Context, w io.Writer, nars []NAR, o Options) (*digestfile
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
+	encoders := workers
+	if totalSize(nars) <= chunkSize {
+		encoders = 1 // It is no work for two.
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	p, err := startPipeline(ctx, cancel, w, enc, workers)
+	p, err := startPipeline(ctx, cancel, w, enc, encoders)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +113,17 @@ func sorted(nars []NAR) ([]NAR, error) {
 		}
 	}
 	return nars, nil
+}
+
+// totalSize is the size of all NARs, as far as they say; the greatest number where it is more.
+func totalSize(nars []NAR) (n int64) {
+	for _, nar := range nars {
+		if nar.File.NarSize > math.MaxInt64-n {
+			return math.MaxInt64
+		}
+		n += nar.File.NarSize
+	}
+	return n
 }
 
 // writeTar writes the whole tar, and counts in out what it wrote.

@@ -213,6 +213,32 @@ func TestEncoders_Chunks(t *testing.T) {
 	}
 }
 
+// Whether the zstd encoder works in one stage or in two, which depends on the machine, doesn't show in the layer.
+func TestZstd_Stages(t *testing.T) {
+	in := referenceTar(t, wholeCache(t, webDir+"/cache")[:12])
+	for _, level := range zstdLevels {
+		var want []byte
+		for stages := 1; stages <= 2; stages++ {
+			var b bytes.Buffer
+			e, err := newZstdStages(&b, level, stages)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := e.Write(in); err != nil {
+				t.Fatal(err)
+			}
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if stages == 1 {
+				want = b.Bytes()
+			} else if !bytes.Equal(b.Bytes(), want) {
+				t.Errorf("level %d: two stages give other bytes than one", level)
+			}
+		}
+	}
+}
+
 // A cache's choice of compression doesn't show in the layer.
 func TestWrite_Variants(t *testing.T) {
 	o := Options{Compression: Zstd}
