@@ -1,6 +1,7 @@
 "The rule image."
 
 load("@bazel_skylib//rules:common_settings.bzl", "BuildSettingInfo")
+load(":image_actions.bzl", "IMAGE_TOOLCHAIN_TYPE", "PATH_MAPPING", "archive_action", "image_args", "layout_action", "run_image_tool")
 load(":image_settings.bzl", "check_settings")
 load(":layer_action.bzl", "LAYER_TOOLCHAIN_TYPE", "layer_action")
 load(":layer_selection.bzl", "DEFAULT_MAX_LAYERS", "MAX_LAYERS", "layer_limit", "select_layers")
@@ -9,35 +10,31 @@ load(":providers/layer_info.bzl", "LayerInfo")
 load(":providers/plan_info.bzl", "PlanInfo")
 load(":providers/store_path_info.bzl", "StorePathInfo")
 
-IMAGE_TOOLCHAIN_TYPE = Label("//rules/toolchain:image_toolchain_type")
-
-_PATH_MAPPING = {"supports-path-mapping": "1"}
-
 def _image_impl(ctx):
     check_settings(ctx.attr)
     layers = _layers(ctx)
     config, manifest, descriptor, digest = _manifest(ctx, layers)
-    archive = _archive(ctx, config, manifest, layers)
-    layout = _layout(ctx, config, manifest, layers)
+    info = ImageInfo(
+        config = config,
+        descriptor = descriptor,
+        digest = digest,
+        layers = tuple(layers),
+        manifest = manifest,
+        repo_tags = tuple(ctx.attr.repo_tags),
+        system = _system(ctx),
+    )
     return [
-        DefaultInfo(files = depset([archive])),
+        DefaultInfo(files = depset([archive_action(ctx, ctx.label.name, info)])),
         OutputGroupInfo(
             config = depset([config]),
             descriptor = depset([descriptor]),
             digest = depset([digest]),
             digest_files = depset([layer.digest_file for layer in layers]),
             layers = depset([layer.blob for layer in layers]),
-            layout = depset([layout]),
+            layout = depset([layout_action(ctx, ctx.label.name + ".layout", info)]),
             manifest = depset([manifest]),
         ),
-        ImageInfo(
-            config = config,
-            descriptor = descriptor,
-            digest = digest,
-            layers = tuple(layers),
-            manifest = manifest,
-            repo_tags = tuple(ctx.attr.repo_tags),
-        ),
+        info,
     ]
 
 def _layers(ctx):
@@ -94,6 +91,7 @@ def _manifest(ctx, layers):
             "env": ["%s=%s" % (name, value) for name, value in ctx.attr.env.items()],
             "exposedPorts": ctx.attr.ports,
             "labels": ctx.attr.labels,
+            "mediaTypes": "" if ctx.attr.media_types == "oci" else ctx.attr.media_types,
             "stopSignal": ctx.attr.stop_signal,
             "system": _system(ctx),
             "user": ctx.attr.user,
@@ -107,98 +105,23 @@ def _manifest(ctx, layers):
     manifest = ctx.actions.declare_file(ctx.label.name + ".manifest.json")
     descriptor = ctx.actions.declare_file(ctx.label.name + ".descriptor.json")
     digest = ctx.actions.declare_file(ctx.label.name + ".digest")
-    args = _args(ctx, "manifest")
+    args = image_args(ctx, "manifest")
     args.add(settings, format = "--settings=%s")
     args.add_all([layer.digest_file for layer in layers], format_each = "--layer=%s")
     args.add(config, format = "--config-output=%s")
     args.add(manifest, format = "--manifest-output=%s")
     args.add(descriptor, format = "--descriptor-output=%s")
     args.add(digest, format = "--digest-output=%s")
-    _run(
+    run_image_tool(
         ctx,
         args,
         mnemonic = "StrataImage",
         progress_message = "Writing image manifest %{label}",
         inputs = [settings] + [layer.digest_file for layer in layers],
         outputs = [config, manifest, descriptor, digest],
-        requirements = _PATH_MAPPING,
+        requirements = PATH_MAPPING,
     )
     return config, manifest, descriptor, digest
-
-def _archive(ctx, config, manifest, layers):
-    archive = ctx.actions.declare_file(ctx.label.name + ".tar")
-    args = _parts_args(ctx, "archive", config, manifest, layers)
-    args.add(archive, format = "--output=%s")
-    _run(
-        ctx,
-        args,
-        mnemonic = "StrataArchive",
-        progress_message = "Writing image archive %{label}",
-        inputs = _parts(config, manifest, layers),
-        outputs = [archive],
-        requirements = _PATH_MAPPING | {
-            # Neither in a remote cache nor in the disk cache (`no-remote-cache` keeps it out of the former only): it is
-            # the layers over again, whose blobs are there already, and put together as fast as it would be read.
-            "no-cache": "1",
-        },
-    )
-    return archive
-
-def _layout(ctx, config, manifest, layers):
-    layout = ctx.actions.declare_directory(ctx.label.name + ".layout")
-    args = _parts_args(ctx, "layout", config, manifest, layers)
-    args.add_all([layout], format_each = "--output-dir=%s", expand_directories = False)
-    _run(
-        ctx,
-        args,
-        mnemonic = "StrataLayout",
-        progress_message = "Writing image layout %{label}",
-        inputs = _parts(config, manifest, layers),
-        outputs = [layout],
-        # Its blobs are relative links out of the directory to the layers' files, which Bazel allows since 7.1. So it
-        # - runs here, where Bazel then has the blobs: a remote executor's links would lead nowhere;
-        # - is in no cache: that would follow the links, and give back copies (tried: disk cache of Bazel 7.7);
-        # - has no path mapping, which would put it elsewhere than the links were made for.
-        # In a sandbox the links lead to the sandbox's links to the blobs, and to the blobs themselves once Bazel has
-        # moved the directory out. `bazel clean` removes both ends.
-        requirements = {
-            "no-cache": "1",
-            "no-remote-exec": "1",
-        },
-    )
-    return layout
-
-def _args(ctx, command):
-    args = ctx.actions.args()
-    args.use_param_file("@%s", use_always = True)
-    args.set_param_file_format("multiline")
-    args.add(command)
-    return args
-
-def _parts_args(ctx, command, config, manifest, layers):
-    args = _args(ctx, command)
-    args.add(config, format = "--config=%s")
-    args.add(manifest, format = "--manifest=%s")
-    for layer in layers:
-        args.add(layer.digest_file, format = "--layer=%s")
-        args.add(layer.blob, format = "--blob=%s")
-    args.add_all(ctx.attr.repo_tags, format_each = "--tag=%s")
-    return args
-
-def _parts(config, manifest, layers):
-    return [config, manifest] + [f for layer in layers for f in [layer.digest_file, layer.blob]]
-
-def _run(ctx, args, mnemonic, progress_message, inputs, outputs, requirements):
-    ctx.actions.run(
-        executable = ctx.toolchains[IMAGE_TOOLCHAIN_TYPE].tool,
-        arguments = [args],
-        inputs = inputs,
-        outputs = outputs,
-        mnemonic = mnemonic,
-        progress_message = progress_message,
-        execution_requirements = requirements,
-        toolchain = IMAGE_TOOLCHAIN_TYPE,
-    )
 
 image = rule(
     implementation = _image_impl,
@@ -215,7 +138,7 @@ image(
 ```
 
 `bazel build` of the target writes `NAME.tar`, which `docker load`, `podman load`, `ctr images import` and skopeo
-(`docker-archive:`, `oci-archive:`) take. The rest is in output groups, each made only if it is asked for:
+(`docker-archive:`, `oci-archive:`) take; [image_archive](#image_archive) writes other forms. The rest is in output groups, each made only if it is asked for:
 
 | group | file | |
 |---|---|---|
@@ -277,6 +200,14 @@ shared by all images; what is left is made by each image for itself.
         "max_layers": attr.int(
             default = 0,
             doc = "The greatest number of layers, 1 to %d. By default (0) as the lock plans (`layering.max_layers`), for contents of several locks the greatest; %d for contents without a plan." % (MAX_LAYERS, DEFAULT_MAX_LAYERS),
+        ),
+        "media_types": attr.string(
+            default = "oci",
+            values = [
+                "docker",
+                "oci",
+            ],
+            doc = "`oci`, or `docker` for registries and clients from before OCI's: then manifest, config and layers have the media types of docker's image manifest version 2, schema 2, which knows no zstd. The digest is another.",
         ),
         "repo_tags": attr.string_list(
             doc = "Names that archive and layout give the image, as `web:dev` or `registry.example.org/team/web:1.0`.",

@@ -4,33 +4,68 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
-	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// annotationImageName is where containerd finds an image's whole name in an index.
-const annotationImageName = "io.containerd.image.name"
+// The values of [Archive.Format].
+const (
+	// FormatArchive is one tar that is both a docker archive and an OCI layout
+	// over the same blobs: what every client takes.
+	FormatArchive = "archive"
+	// FormatDockerArchive is what `docker save` wrote up to version 24, and `skopeo
+	// copy docker-archive:` still does: manifest.json, and the layers as tars that
+	// are not compressed. So docker 20.10 takes it however the layers were compressed.
+	FormatDockerArchive = "docker-archive"
+	// FormatOCIArchive is an OCI layout in a tar, and nothing else.
+	FormatOCIArchive = "oci-archive"
+)
 
-// layoutFile is the content of an OCI layout's oci-layout file.
-const layoutFile = `{"imageLayoutVersion":"` + ocispec.ImageLayoutVersion + `"}`
+var archiveFormats = []string{FormatArchive, FormatDockerArchive, FormatOCIArchive}
 
-// dockerManifest is an entry of a docker archive's manifest.json.
-type dockerManifest struct {
-	Config   string
-	RepoTags []string
-	Layers   []string
+// ArchiveFormats returns the values that [Archive.Format] may have, the default first.
+func ArchiveFormats() []string { return slices.Clone(archiveFormats) }
+
+// ArchiveCompressions returns the values that [Archive.Compression] may have, the default first.
+func ArchiveCompressions() []string {
+	return []string{compressionNone, compressionGzip, compressionZstd}
 }
 
-// copyBufferSize is one read of a blob: large enough that system calls cost nothing beside the hash.
-const copyBufferSize = 1 << 20
+// Archive is a form of archive. The zero value is [FormatArchive], not compressed.
+type Archive struct {
+	// Format is one of [ArchiveFormats]; the first when empty.
+	Format string
+	// Legacy adds to a docker archive what clients from before docker 1.10 read, and
+	// tools that still look for it: the file repositories, and for each layer a
+	// folder with VERSION, json and layer.tar (docker's image spec v1.0).
+	Legacy bool
+	// Compression is that of the tar itself, one of [ArchiveCompressions]; the first when empty.
+	Compression string
+}
 
-// WriteArchive writes the image as one tar that is both a docker archive
+// Check says what keeps a from being a form of archive.
+func (a Archive) Check() error {
+	if a.Format != "" && !slices.Contains(archiveFormats, a.Format) {
+		return fmt.Errorf("format %q: want one of %s", a.Format, strings.Join(archiveFormats, ", "))
+	}
+	if a.Legacy && a.Format != FormatDockerArchive {
+		return errors.New("legacy goes with the format " + FormatDockerArchive + " alone: who reads it takes every folder for a layer")
+	}
+	if a.Compression != "" && !slices.Contains(ArchiveCompressions(), a.Compression) {
+		return fmt.Errorf("compression %q of the archive: want one of %s", a.Compression, strings.Join(ArchiveCompressions(), ", "))
+	}
+	return nil
+}
+
+// WriteArchive writes the content as one tar that is both a docker archive
 // (manifest.json) and an OCI layout (oci-layout, index.json) over the same
-// blobs. Blobs must be the image's layers, in any order; each is written once,
+// blobs. Blobs must be the images' layers, in any order; each is written once,
 // and checked against its digest and size on the way. Tags are names as
 // [ParseReference] takes them; there may be none.
 //
@@ -39,71 +74,97 @@ const copyBufferSize = 1 << 20
 // that scans for manifest.json from the start has it at once.
 //
 // Once ctx ends WriteArchive fails with its cause.
-func WriteArchive(ctx context.Context, w io.Writer, img *Image, blobs []Blob, tags []string) error {
-	refs, err := parseTags(tags)
+func WriteArchive(ctx context.Context, w io.Writer, c Content, blobs []Blob, tags []string) error {
+	return Archive{}.Write(ctx, w, c, blobs, tags)
+}
+
+// Write writes the content as an archive of the form a. All else is as [WriteArchive] has it.
+func (a Archive) Write(ctx context.Context, w io.Writer, c Content, blobs []Blob, tags []string) error {
+	if err := a.Check(); err != nil {
+		return err
+	}
+	p, err := newParcel(c, blobs, tags)
 	if err != nil {
 		return err
 	}
-	layers, err := pickBlobs(img, blobs)
+	z, err := compressor(w, a.Compression)
 	if err != nil {
 		return err
 	}
-	index, err := indexJSON(img, refs)
+	t := &archiveWriter{ctx: ctx, tar: tar.NewWriter(z), buf: make([]byte, copyBufferSize)}
+	switch a.Format {
+	case FormatDockerArchive:
+		err = p.writeDocker(t, a.Legacy)
+	case FormatOCIArchive:
+		err = p.writeOCI(t, nil)
+	default:
+		var docker []byte
+		if docker, err = p.dockerManifestJSON(blobLayers); err == nil {
+			err = p.writeOCI(t, docker)
+		}
+	}
 	if err != nil {
 		return err
-	}
-	docker, err := dockerManifestJSON(img, refs)
-	if err != nil {
-		return err
-	}
-	tw := tar.NewWriter(w)
-	put := func(name string, b []byte) error {
-		if err := tw.WriteHeader(archiveHeader(tar.TypeReg, name, int64(len(b)))); err != nil {
-			return err
-		}
-		_, err := io.Copy(tw, bytes.NewReader(b))
-		return err
-	}
-	for _, f := range []struct {
-		name string
-		b    []byte
-	}{
-		{ocispec.ImageLayoutFile, []byte(layoutFile)},
-		{ocispec.ImageIndexFile, index},
-		{"manifest.json", docker},
-	} {
-		if err := put(f.name, f.b); err != nil {
-			return err
-		}
-	}
-	for _, dir := range []string{"blobs/", "blobs/sha256/"} {
-		if err := tw.WriteHeader(archiveHeader(tar.TypeDir, dir, 0)); err != nil {
-			return err
-		}
-	}
-	if err := put(blobName(img.Descriptor), img.Manifest); err != nil {
-		return err
-	}
-	if err := put(blobName(img.ConfigDescriptor), img.Config); err != nil {
-		return err
-	}
-	buf := make([]byte, copyBufferSize)
-	for _, b := range layers {
-		if err := tw.WriteHeader(archiveHeader(tar.TypeReg, blobName(b.Descriptor), b.Descriptor.Size)); err != nil {
-			return err
-		}
-		if err := b.copyTo(ctx, tw, buf); err != nil {
-			return err
-		}
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	return tw.Close()
+	if err := t.tar.Close(); err != nil {
+		return err
+	}
+	return z.Close()
 }
 
-// archiveHeader is the header of an entry of the archive: all that could differ between two runs is fixed.
-func archiveHeader(kind byte, name string, size int64) *tar.Header {
+// writeOCI writes an OCI layout; with docker, which is manifest.json, the hybrid.
+func (p *parcel) writeOCI(t *archiveWriter, docker []byte) error {
+	index, err := p.indexJSON()
+	if err != nil {
+		return err
+	}
+	if err := t.file(ocispec.ImageLayoutFile, []byte(layoutFile)); err != nil {
+		return err
+	}
+	if err := t.file(ocispec.ImageIndexFile, index); err != nil {
+		return err
+	}
+	if docker != nil {
+		if err := t.file(dockerManifestFile, docker); err != nil {
+			return err
+		}
+	}
+	if err := t.dirs("blobs/", "blobs/sha256/"); err != nil {
+		return err
+	}
+	for _, d := range p.content.documents() {
+		if err := t.file(blobName(d.descriptor), d.bytes); err != nil {
+			return err
+		}
+	}
+	for _, b := range p.blobs {
+		if err := t.header(tar.TypeReg, blobName(b.Descriptor), b.Descriptor.Size); err != nil {
+			return err
+		}
+		if err := b.copyTo(t.ctx, t.tar, t.buf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// layoutFile is the content of an OCI layout's oci-layout file.
+const layoutFile = `{"imageLayoutVersion":"` + ocispec.ImageLayoutVersion + `"}`
+
+// copyBufferSize is one read of a blob: large enough that system calls cost nothing beside the hash.
+const copyBufferSize = 1 << 20
+
+// archiveWriter writes entries in which all that could differ between two runs is fixed.
+type archiveWriter struct {
+	ctx context.Context
+	tar *tar.Writer
+	buf []byte
+}
+
+func (t *archiveWriter) header(kind byte, name string, size int64) error {
 	h := &tar.Header{
 		Typeflag: kind, Name: name, Size: size, Mode: 0o444,
 		Uname: "root", Gname: "root", ModTime: time.Unix(1, 0),
@@ -111,67 +172,26 @@ func archiveHeader(kind byte, name string, size int64) *tar.Header {
 	if kind == tar.TypeDir {
 		h.Mode = 0o755 // Writable, since skopeo and podman unpack the entries below as a plain user.
 	}
-	return h
+	return t.tar.WriteHeader(h)
+}
+
+func (t *archiveWriter) dirs(names ...string) error {
+	for _, name := range names {
+		if err := t.header(tar.TypeDir, name, 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *archiveWriter) file(name string, b []byte) error {
+	if err := t.header(tar.TypeReg, name, int64(len(b))); err != nil {
+		return err
+	}
+	_, err := io.Copy(t.tar, bytes.NewReader(b))
+	return err
 }
 
 func blobName(d ocispec.Descriptor) string {
 	return "blobs/" + d.Digest.Algorithm().String() + "/" + d.Digest.Encoded()
-}
-
-func parseTags(tags []string) ([]Reference, error) {
-	var refs []Reference
-	seen := map[Reference]bool{}
-	for _, t := range tags {
-		r, err := ParseReference(t)
-		if err != nil {
-			return nil, err
-		}
-		if seen[r] {
-			return nil, fmt.Errorf("image name %q: %s is given twice", t, r)
-		}
-		seen[r] = true
-		refs = append(refs, r)
-	}
-	return refs, nil
-}
-
-// indexJSON is the layout's index: the image once for each name. The tag stands
-// alone as the ref name, as skopeo and umoci want it; a tag that two
-// repositories share is told apart by its whole name, since umoci refuses a ref
-// name that is there twice.
-func indexJSON(img *Image, refs []Reference) ([]byte, error) {
-	index := ocispec.Index{
-		Versioned: specs.Versioned{SchemaVersion: 2},
-		MediaType: ocispec.MediaTypeImageIndex,
-	}
-	if len(refs) == 0 {
-		index.Manifests = []ocispec.Descriptor{img.Descriptor}
-	}
-	seen := map[string]bool{}
-	for _, r := range refs {
-		name := r.Tag
-		if seen[name] {
-			name = r.String()
-		}
-		seen[name] = true
-		d := img.Descriptor
-		d.Annotations = map[string]string{ocispec.AnnotationRefName: name, annotationImageName: r.String()}
-		index.Manifests = append(index.Manifests, d)
-	}
-	return marshal(ocispec.ImageIndexFile, index)
-}
-
-// dockerManifestJSON is a docker archive's manifest.json. The names are whole:
-// docker shows "docker.io/library/web:dev" as "web:dev" all the same, but podman
-// would call a bare "web:dev" "localhost/web:dev", and "docker.io/library/web:dev"
-// where it happens to read index.json instead.
-func dockerManifestJSON(img *Image, refs []Reference) ([]byte, error) {
-	m := dockerManifest{Config: blobName(img.ConfigDescriptor), Layers: []string{}}
-	for _, r := range refs {
-		m.RepoTags = append(m.RepoTags, r.String())
-	}
-	for _, l := range img.Layers {
-		m.Layers = append(m.Layers, blobName(l))
-	}
-	return marshal("manifest.json", []dockerManifest{m})
 }

@@ -16,6 +16,9 @@ import (
 type Blob struct {
 	// Descriptor names the bytes: digest and size are what they are checked against.
 	Descriptor ocispec.Descriptor
+	// UncompressedSize is the size of the layer's tar in bytes; 0 where it is not known.
+	// Docker archives have their layers as tars, with the size in front.
+	UncompressedSize int64
 	// Path is the file that holds them, which a layout links to and errors name.
 	Path string
 	// Open opens them when they are not in a file of that path; the writer closes.
@@ -51,6 +54,48 @@ func (b Blob) copyTo(ctx context.Context, w io.Writer, buf []byte) (err error) {
 	return err
 }
 
+// copyTar writes the layer's tar, decompressed, and fails unless blob and tar
+// have the digests and the sizes that they shall have; -1 is a size of the tar that is
+// not known. It returns the tar's size.
+func (b Blob) copyTar(ctx context.Context, w io.Writer, diffID digest.Digest, size int64, buf []byte) (n int64, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("blob %s (%s): %w", b.Descriptor.Digest, b.Path, err)
+		}
+	}()
+	compression, err := compressionOf(b.Descriptor)
+	if err != nil {
+		return 0, err
+	}
+	want, err := store.ParseHash(b.Descriptor.Digest.String())
+	if err != nil {
+		return 0, err
+	}
+	wantTar, err := store.ParseHash(diffID.String())
+	if err != nil {
+		return 0, err
+	}
+	r, err := b.open()
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	z, err := decompressor(store.NewVerifiedReader(r, b.Descriptor.Size, want, "Blob"), compression)
+	if err != nil {
+		return 0, err
+	}
+	defer z.Close()
+	return io.CopyBuffer(cancellableWriter{ctx, w}, store.NewVerifiedReader(z, size, wantTar, "Layer"), buf)
+}
+
+// tarSize is the size of the layer's tar.
+func (b Blob) tarSize(ctx context.Context, diffID digest.Digest, buf []byte) (int64, error) {
+	if b.UncompressedSize > 0 {
+		return b.UncompressedSize, nil
+	}
+	return b.copyTar(ctx, io.Discard, diffID, -1, buf)
+}
+
 // cancellableWriter fails once its context ends. It has no ReadFrom, which would go round the buffer.
 type cancellableWriter struct {
 	ctx context.Context
@@ -64,26 +109,32 @@ func (c cancellableWriter) Write(p []byte) (int, error) {
 	return c.w.Write(p)
 }
 
-// pickBlobs returns the image's blobs in the order of its layers, each once.
-func pickBlobs(img *Image, blobs []Blob) ([]Blob, error) {
+// pickBlobs returns the images' blobs in the order in which their layers need them, each once.
+func pickBlobs(images []*Image, blobs []Blob) ([]Blob, error) {
 	have := make(map[digest.Digest]Blob, len(blobs))
 	for _, b := range blobs {
 		have[b.Descriptor.Digest] = b
 	}
 	var out []Blob
 	done := map[digest.Digest]bool{}
-	for i, l := range img.Layers {
-		b, ok := have[l.Digest]
-		if !ok {
-			return nil, fmt.Errorf("layer %d of the image, %s, is none of the blobs given", i+1, l.Digest)
+	for _, img := range images {
+		of := "the image"
+		if len(images) > 1 {
+			of += " for " + platformText(img.Descriptor.Platform)
 		}
-		if b.Descriptor.Size != l.Size {
-			return nil, fmt.Errorf("blob %s (%s): the manifest says %d bytes, its digest file %d", l.Digest, b.Path, l.Size, b.Descriptor.Size)
+		for i, l := range img.Layers {
+			b, ok := have[l.Digest]
+			if !ok {
+				return nil, fmt.Errorf("layer %d of %s, %s, is none of the blobs given", i+1, of, l.Digest)
+			}
+			if b.Descriptor.Size != l.Size {
+				return nil, fmt.Errorf("blob %s (%s): the manifest says %d bytes, its digest file %d", l.Digest, b.Path, l.Size, b.Descriptor.Size)
+			}
+			if !done[l.Digest] {
+				out = append(out, b)
+			}
+			done[l.Digest] = true
 		}
-		if !done[l.Digest] {
-			out = append(out, b)
-		}
-		done[l.Digest] = true
 	}
 	for _, b := range blobs {
 		if !done[b.Descriptor.Digest] {

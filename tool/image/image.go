@@ -34,6 +34,8 @@ type Image struct {
 	ConfigDescriptor ocispec.Descriptor
 	// Layers are the layers' descriptors as the manifest has them, lowest first.
 	Layers []ocispec.Descriptor
+	// DiffIDs are the digests of the layers' tars, as the config has them.
+	DiffIDs []digest.Digest
 }
 
 // Build makes the config and the manifest of an image that has the given layers, lowest first.
@@ -48,6 +50,10 @@ func Build(s Settings, layers []*digestfile.File) (*Image, error) {
 	if err := checkLayers(layers); err != nil {
 		return nil, err
 	}
+	types, err := mediaTypesNamed(s.MediaTypes)
+	if err != nil {
+		return nil, err
+	}
 	doc := ocispec.Image{
 		Created:  &created,
 		Platform: platform,
@@ -56,24 +62,28 @@ func Build(s Settings, layers []*digestfile.File) (*Image, error) {
 	}
 	manifest := ocispec.Manifest{
 		Versioned:   specs.Versioned{SchemaVersion: 2},
-		MediaType:   ocispec.MediaTypeImageManifest,
+		MediaType:   types.manifest,
 		Annotations: s.Annotations,
 	}
 	for _, l := range layers {
 		doc.RootFS.DiffIDs = append(doc.RootFS.DiffIDs, l.DiffID)
 		doc.History = append(doc.History, ocispec.History{Created: &created, CreatedBy: HistoryCreatedBy, Comment: historyComment(l)})
-		manifest.Layers = append(manifest.Layers, l.Descriptor)
+		d, err := types.describeLayer(l.Descriptor)
+		if err != nil {
+			return nil, err
+		}
+		manifest.Layers = append(manifest.Layers, d)
 	}
-	img := &Image{Layers: manifest.Layers}
+	img := &Image{Layers: manifest.Layers, DiffIDs: doc.RootFS.DiffIDs}
 	if img.Config, err = marshal("config", doc); err != nil {
 		return nil, err
 	}
-	img.ConfigDescriptor = describe(ocispec.MediaTypeImageConfig, img.Config)
+	img.ConfigDescriptor = describe(types.config, img.Config)
 	manifest.Config = img.ConfigDescriptor
 	if img.Manifest, err = marshal("manifest", manifest); err != nil {
 		return nil, err
 	}
-	img.Descriptor = describe(ocispec.MediaTypeImageManifest, img.Manifest)
+	img.Descriptor = describe(types.manifest, img.Manifest)
 	img.Descriptor.Platform = &platform
 	return img, nil
 }
@@ -125,8 +135,9 @@ func Parse(config, manifest []byte) (*Image, error) {
 	if m.SchemaVersion != 2 {
 		return nil, fmt.Errorf("manifest: schemaVersion %d: want 2", m.SchemaVersion)
 	}
-	if m.MediaType != ocispec.MediaTypeImageManifest {
-		return nil, fmt.Errorf("manifest: media type %q: want %s", m.MediaType, ocispec.MediaTypeImageManifest)
+	types := mediaTypesOf(m.MediaType)
+	if types == nil {
+		return nil, fmt.Errorf("manifest: media type %q: want %s or %s", m.MediaType, ociTypes.manifest, dockerTypes.manifest)
 	}
 	img := &Image{Config: config, Manifest: manifest, ConfigDescriptor: m.Config, Layers: m.Layers}
 	if want := describe(m.Config.MediaType, config); m.Config.Digest != want.Digest || m.Config.Size != want.Size {
@@ -137,8 +148,8 @@ func Parse(config, manifest []byte) (*Image, error) {
 	if err := unmarshal("config", config, &c); err != nil {
 		return nil, err
 	}
-	if m.Config.MediaType != ocispec.MediaTypeImageConfig {
-		return nil, fmt.Errorf("manifest: config: media type %q: want %s", m.Config.MediaType, ocispec.MediaTypeImageConfig)
+	if m.Config.MediaType != types.config {
+		return nil, fmt.Errorf("manifest: config: media type %q: want %s", m.Config.MediaType, types.config)
 	}
 	if len(c.RootFS.DiffIDs) != len(m.Layers) {
 		return nil, fmt.Errorf("the config names %d layers, the manifest %d", len(c.RootFS.DiffIDs), len(m.Layers))
@@ -151,7 +162,8 @@ func Parse(config, manifest []byte) (*Image, error) {
 			return nil, fmt.Errorf("manifest: layer %d: %w", i+1, err)
 		}
 	}
-	img.Descriptor = describe(ocispec.MediaTypeImageManifest, manifest)
+	img.DiffIDs = c.RootFS.DiffIDs
+	img.Descriptor = describe(types.manifest, manifest)
 	img.Descriptor.Platform = &c.Platform
 	return img, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -21,26 +22,59 @@ const (
 	Copy
 )
 
-// WriteLayout writes the image as an OCI image layout into dir, which must not
+// WriteLayout writes the content as an OCI image layout into dir, which must not
 // exist yet or be empty. Blobs and tags are as [WriteArchive] has them. With
 // [Symlink] only the size of a blob's file is checked, not its bytes.
 //
 // A directory that doesn't exist appears whole or not at all. From one that
 // does, all that was written is removed on failure. Once ctx ends WriteLayout fails with its cause.
-func WriteLayout(ctx context.Context, dir string, img *Image, blobs []Blob, tags []string, how Linking) (err error) {
-	refs, err := parseTags(tags)
+func WriteLayout(ctx context.Context, dir string, c Content, blobs []Blob, tags []string, how Linking) error {
+	p, err := newParcel(c, blobs, tags)
 	if err != nil {
 		return err
 	}
-	layers, err := pickBlobs(img, blobs)
+	index, err := p.indexJSON()
 	if err != nil {
 		return err
 	}
-	index, err := indexJSON(img, refs)
-	if err != nil {
-		return err
-	}
-	switch entries, err := os.ReadDir(dir); {
+	return fillDir(dir, func(dir string) error {
+		blobDir := filepath.Join(dir, "blobs", "sha256")
+		if err := os.MkdirAll(blobDir, 0o755); err != nil {
+			return err
+		}
+		buf := make([]byte, copyBufferSize)
+		for _, b := range p.blobs {
+			to := filepath.Join(blobDir, b.Descriptor.Digest.Encoded())
+			if how == Symlink {
+				err = linkBlob(b, blobDir, to)
+			} else {
+				err = copyBlob(ctx, b, to, io.Discard, buf)
+			}
+			if err != nil {
+				return err
+			}
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+		}
+		for _, d := range c.documents() {
+			if err := os.WriteFile(filepath.Join(dir, blobName(d.descriptor)), d.bytes, 0o644); err != nil {
+				return err
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, ocispec.ImageIndexFile), index, 0o644); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(dir, ocispec.ImageLayoutFile), []byte(layoutFile), 0o644)
+	})
+}
+
+// fillDir has fill write into dir, which must not exist yet or be empty. It is called with
+// an absolute path without links, which for a directory that does not exist is
+// one beside it that takes its place at the end. On failure nothing is left.
+func fillDir(dir string, fill func(dir string) error) error {
+	entries, err := os.ReadDir(dir)
+	switch {
 	case errors.Is(err, os.ErrNotExist):
 		aside, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".*")
 		if err != nil {
@@ -50,7 +84,11 @@ func WriteLayout(ctx context.Context, dir string, img *Image, blobs []Blob, tags
 		if err := os.Chmod(aside, 0o755); err != nil {
 			return err
 		}
-		if err := fillLayout(ctx, aside, img, layers, index, how); err != nil {
+		real, err := realPath(aside)
+		if err != nil {
+			return err
+		}
+		if err := fill(real); err != nil {
 			return err
 		}
 		return os.Rename(aside, dir)
@@ -59,57 +97,26 @@ func WriteLayout(ctx context.Context, dir string, img *Image, blobs []Blob, tags
 	case len(entries) > 0:
 		return fmt.Errorf("%s: the directory is not empty; remove it or name another", dir)
 	}
-	defer func() {
-		if err != nil {
-			for _, name := range []string{"blobs", ocispec.ImageIndexFile, ocispec.ImageLayoutFile} {
-				os.RemoveAll(filepath.Join(dir, name))
-			}
-		}
-	}()
-	return fillLayout(ctx, dir, img, layers, index, how)
-}
-
-func fillLayout(ctx context.Context, dir string, img *Image, layers []Blob, index []byte, how Linking) error {
-	real, err := filepath.EvalSymlinks(dir)
+	real, err := realPath(dir)
 	if err != nil {
 		return err
 	}
-	if real, err = filepath.Abs(real); err != nil {
-		return err
-	}
-	blobDir := filepath.Join(real, "blobs", "sha256")
-	if err := os.MkdirAll(blobDir, 0o755); err != nil {
-		return err
-	}
-	buf := make([]byte, copyBufferSize)
-	for _, b := range layers {
-		to := filepath.Join(blobDir, b.Descriptor.Digest.Encoded())
-		if how == Symlink {
-			err = linkBlob(b, blobDir, to)
-		} else {
-			err = copyBlob(ctx, b, to, buf)
-		}
-		if err != nil {
-			return err
-		}
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+	if err = fill(real); err != nil {
+		entries, _ := os.ReadDir(real) // It was empty: all in it is ours.
+		for _, e := range entries {
+			os.RemoveAll(filepath.Join(real, e.Name()))
 		}
 	}
-	for _, f := range []struct {
-		name string
-		b    []byte
-	}{
-		{blobName(img.ConfigDescriptor), img.Config},
-		{blobName(img.Descriptor), img.Manifest},
-		{ocispec.ImageIndexFile, index},
-		{ocispec.ImageLayoutFile, []byte(layoutFile)},
-	} {
-		if err := os.WriteFile(filepath.Join(real, f.name), f.b, 0o644); err != nil {
-			return err
-		}
+	return err
+}
+
+// realPath is the path, absolute and without links.
+func realPath(path string) (string, error) {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
 	}
-	return nil
+	return filepath.Abs(real)
 }
 
 // linkBlob makes a link from the real directory dir to the blob's file as it
@@ -136,7 +143,8 @@ func linkBlob(b Blob, dir, to string) error {
 	return os.Symlink(target, to)
 }
 
-func copyBlob(ctx context.Context, b Blob, to string, buf []byte) (err error) {
+// copyBlob copies the blob into a new file, and to a second writer.
+func copyBlob(ctx context.Context, b Blob, to string, also io.Writer, buf []byte) (err error) {
 	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return err
@@ -146,5 +154,5 @@ func copyBlob(ctx context.Context, b Blob, to string, buf []byte) (err error) {
 			err = e
 		}
 	}()
-	return b.copyTo(ctx, out, buf)
+	return b.copyTo(ctx, io.MultiWriter(out, also), buf)
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
 // Limits of an image's name (distribution, reference.go and regexp.go).
@@ -33,6 +35,17 @@ type Reference struct {
 
 // String is the whole reference, such as "docker.io/library/web:dev".
 func (r Reference) String() string { return r.Domain + "/" + r.Path + ":" + r.Tag }
+
+// ForPlatform is the name that one image of an [Index] has where names can't
+// lead to several: the platform is in the tag, as in "web:dev-arm64" and "web:dev-armv7".
+func (r Reference) ForPlatform(p ocispec.Platform) (Reference, error) {
+	tag := r.Tag + "-" + p.Architecture + p.Variant
+	if err := checkTag(tag); err != nil {
+		return Reference{}, fmt.Errorf("image name %q, for %s: %w", r, platformText(&p), err)
+	}
+	r.Tag = tag
+	return r, nil
+}
 
 // ParseReference reads a name with or without a tag, NAME[:TAG], by docker's
 // grammar (distribution, reference.go). A digest is an error: an image that is

@@ -59,6 +59,8 @@ type Settings struct {
 	Created string `json:"created,omitempty"`
 	// Annotations are the manifest's annotations.
 	Annotations map[string]string `json:"annotations,omitempty"`
+	// MediaTypes is [MediaTypesOCI] or [MediaTypesDocker]; the former when empty.
+	MediaTypes string `json:"mediaTypes,omitempty"`
 }
 
 // ReadSettings reads and checks the settings file at path.
@@ -109,6 +111,7 @@ func ParseSettings(b []byte) (*Settings, error) {
 	field("stopSignal", strictjson.StringInto(&s.StopSignal))
 	field("created", strictjson.StringInto(&s.Created))
 	field("annotations", mapInto(&s.Annotations))
+	field("mediaTypes", strictjson.StringInto(&s.MediaTypes))
 	if err := doc.Fields(fields...); err != nil {
 		return nil, err
 	}
@@ -220,6 +223,12 @@ func (s *Settings) config() (ocispec.Platform, ocispec.ImageConfig, time.Time, e
 	}
 	if s.StopSignal != "" {
 		fault("stopSignal", s.StopSignal, checkSignal(s.StopSignal))
+	}
+	switch types, err := mediaTypesNamed(s.MediaTypes); {
+	case err != nil:
+		faults = append(faults, err)
+	case types == dockerTypes && len(s.Annotations) > 0:
+		faults = append(faults, errors.New("annotations: docker's manifests have none: leave them out, or use OCI's media types"))
 	}
 	created := s.Created
 	if created == "" {

@@ -8,6 +8,7 @@ ImageInfo = provider(
         "descriptor": "File. OCI descriptor of the manifest, JSON: mediaType, digest, size, platform; what an index holds of the image; never None.",
         "digest": "File. The image's digest as text: `sha256:<64 hex>` and a newline; never None.",
         "layers": "tuple of LayerInfo. The layers, lowest first; the manifest's order.",
+        "system": "string. The system that the image is for, as `x86_64-linux`; never None.",
         "repo_tags": "tuple of strings. The names that archive and layout give the image, as `web:dev`; may be empty.",
     },
 )

@@ -12,32 +12,39 @@ import (
 	"github.com/rules-strata/rules_strata/tool/image"
 )
 
-// parts is what archive and layout are made of.
+// parts is what archive, layout and nixery are made of.
 type parts struct {
-	config, manifest string
-	layers, blobs    []string // paths, in pairs
-	tags             []string
+	index              string   // "" for a single image
+	configs, manifests []string // paths, in pairs
+	layers, blobs      []string // paths, in pairs
+	tags               []string
 }
 
 func (p *parts) flags() map[string]func(string) error {
-	return map[string]func(string) error{
-		"--config":   once(&p.config),
-		"--manifest": once(&p.manifest),
-		"--layer": func(v string) error {
-			if len(p.layers) != len(p.blobs) {
-				return fmt.Errorf("want --blob=FILE after --layer=%s first", p.layers[len(p.layers)-1])
-			}
-			p.layers = append(p.layers, v)
-			return nil
-		},
-		"--blob": func(v string) error {
-			if len(p.layers) != len(p.blobs)+1 {
-				return errors.New("want --layer=DIGESTFILE before it")
-			}
-			p.blobs = append(p.blobs, v)
-			return nil
-		},
-		"--tag": func(v string) error { p.tags = append(p.tags, v); return nil },
+	known := map[string]func(string) error{
+		"--index": once(&p.index),
+		"--tag":   func(v string) error { p.tags = append(p.tags, v); return nil },
+	}
+	pairs(known, "--config", &p.configs, "--manifest", &p.manifests)
+	pairs(known, "--layer", &p.layers, "--blob", &p.blobs)
+	return known
+}
+
+// pairs adds two flags that come one after the other, any number of times.
+func pairs(known map[string]func(string) error, first string, firsts *[]string, second string, seconds *[]string) {
+	known[first] = func(v string) error {
+		if len(*firsts) != len(*seconds) {
+			return fmt.Errorf("want %s=FILE after %s=%s first", second, first, (*firsts)[len(*firsts)-1])
+		}
+		*firsts = append(*firsts, v)
+		return nil
+	}
+	known[second] = func(v string) error {
+		if len(*firsts) != len(*seconds)+1 {
+			return fmt.Errorf("want %s=FILE before it", first)
+		}
+		*seconds = append(*seconds, v)
+		return nil
 	}
 }
 
@@ -45,22 +52,26 @@ func (p *parts) check(command string) error {
 	if len(p.layers) != len(p.blobs) {
 		return usagef("image %s: want --blob=FILE after --layer=%s", command, p.layers[len(p.layers)-1])
 	}
-	return required(command, "--config", p.config, "--manifest", p.manifest)
+	switch {
+	case len(p.configs) == 0:
+		return usagef("image %s: want --config=VALUE", command)
+	case len(p.configs) != len(p.manifests):
+		return usagef("image %s: want --manifest=VALUE after --config=%s", command, p.configs[len(p.configs)-1])
+	case len(p.configs) > 1 && p.index == "":
+		return usagef("image %s: several images need --index=FILE", command)
+	}
+	return nil
 }
 
 // read reads what the arguments name, save the blobs.
-func (p *parts) read() (*image.Image, []image.Blob, error) {
-	config, err := readMetadata(p.config)
-	if err != nil {
-		return nil, nil, err
-	}
-	manifest, err := readMetadata(p.manifest)
-	if err != nil {
-		return nil, nil, err
-	}
-	img, err := image.Parse(config, manifest)
-	if err != nil {
-		return nil, nil, fmt.Errorf("%s and %s: %w", p.config, p.manifest, err)
+func (p *parts) read() (image.Content, []image.Blob, error) {
+	var images []*image.Image
+	for i := range p.configs {
+		img, err := readImage(p.configs[i], p.manifests[i])
+		if err != nil {
+			return nil, nil, err
+		}
+		images = append(images, img)
 	}
 	blobs := make([]image.Blob, len(p.layers))
 	for i, path := range p.layers {
@@ -68,9 +79,39 @@ func (p *parts) read() (*image.Image, []image.Blob, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		blobs[i] = image.Blob{Descriptor: f.Descriptor, Path: p.blobs[i]}
+		blobs[i] = image.Blob{Descriptor: f.Descriptor, UncompressedSize: f.UncompressedSize, Path: p.blobs[i]}
 	}
-	return img, blobs, nil
+	if p.index == "" {
+		return images[0], blobs, nil
+	}
+	b, err := readMetadata(p.index)
+	if err != nil {
+		return nil, nil, err
+	}
+	index, err := image.ParseIndex(b)
+	if err == nil {
+		index, err = index.WithImages(images)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", p.index, err)
+	}
+	return index, blobs, nil
+}
+
+func readImage(configPath, manifestPath string) (*image.Image, error) {
+	config, err := readMetadata(configPath)
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := readMetadata(manifestPath)
+	if err != nil {
+		return nil, err
+	}
+	img, err := image.Parse(config, manifest)
+	if err != nil {
+		return nil, fmt.Errorf("%s and %s: %w", configPath, manifestPath, err)
+	}
+	return img, nil
 }
 
 func readMetadata(path string) ([]byte, error) {
@@ -90,9 +131,19 @@ func readMetadata(path string) ([]byte, error) {
 func archive(ctx context.Context, args []string) error {
 	const command = "archive"
 	var p parts
+	var form image.Archive
 	var output string
 	known := p.flags()
 	known["--output"] = once(&output)
+	known["--format"] = once(&form.Format)
+	known["--compression"] = once(&form.Compression)
+	known["--legacy"] = func(v string) error {
+		form.Legacy = v == "true"
+		if !form.Legacy {
+			return errors.New("want true")
+		}
+		return nil
+	}
 	if err := flags(command, args, known); err != nil {
 		return err
 	}
@@ -102,7 +153,10 @@ func archive(ctx context.Context, args []string) error {
 	if err := required(command, "--output", output); err != nil {
 		return err
 	}
-	img, blobs, err := p.read()
+	if err := form.Check(); err != nil {
+		return usagef("image %s: %w", command, err)
+	}
+	content, blobs, err := p.read()
 	if err != nil {
 		return err
 	}
@@ -111,7 +165,7 @@ func archive(ctx context.Context, args []string) error {
 		return err
 	}
 	defer out.Abort()
-	if err := image.WriteArchive(ctx, out, img, blobs, p.tags); err != nil {
+	if err := form.Write(ctx, out, content, blobs, p.tags); err != nil {
 		return err
 	}
 	return out.Commit()

@@ -22,9 +22,9 @@ func layout(ctx context.Context, args []string) error {
 	if err := required(command, "--output-dir", outputDir); err != nil {
 		return err
 	}
-	img, blobs, err := p.read()
+	content, blobs, err := p.read()
 	if err != nil {
 		return err
 	}
-	return image.WriteLayout(ctx, outputDir, img, blobs, p.tags, image.Symlink)
+	return image.WriteLayout(ctx, outputDir, content, blobs, p.tags, image.Symlink)
 }

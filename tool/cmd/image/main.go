@@ -1,7 +1,7 @@
 // Command image makes container images out of layers' digest files: config and
-// manifest, the archive that clients load, the OCI image layout. It is the
-// binary of the StrataImage, StrataArchive and StrataLayout actions, so it is
-// kept small: nothing but what those three need may change their cache keys.
+// manifest, the index over several images, the archives that clients load, the OCI image layout. It is the
+// binary of the StrataImage, StrataIndex, StrataArchive, StrataLayout and StrataNixery actions, so it is
+// kept small: nothing but what those need may change their cache keys.
 //
 // What it writes is package tool/image; this package knows the command line.
 package main
@@ -39,17 +39,27 @@ const usage = `image makes container images out of layers' digest files.
 usage:
   image manifest --settings=FILE --layer=DIGESTFILE... --config-output=FILE --manifest-output=FILE
                  --descriptor-output=FILE --digest-output=FILE
-  image archive  --config=FILE --manifest=FILE (--layer=DIGESTFILE --blob=FILE)... [--tag=NAME[:TAG]]... --output=FILE
-  image layout   --config=FILE --manifest=FILE (--layer=DIGESTFILE --blob=FILE)... [--tag=NAME[:TAG]]... --output-dir=DIR
+  image index    --descriptor=FILE... [--annotation=NAME=VALUE]... --index-output=FILE --descriptor-output=FILE --digest-output=FILE
+  image archive  [--index=FILE] (--config=FILE --manifest=FILE)... (--layer=DIGESTFILE --blob=FILE)... [--tag=NAME[:TAG]]...
+                 [--format=FORMAT] [--legacy=true] [--compression=none|gzip|zstd] --output=FILE
+  image layout   [--index=FILE] (--config=FILE --manifest=FILE)... (--layer=DIGESTFILE --blob=FILE)... [--tag=NAME[:TAG]]... --output-dir=DIR
+  image nixery   --config=FILE --manifest=FILE (--layer=DIGESTFILE --blob=FILE)... --output-dir=DIR
 
 manifest  writes an image's config, manifest, the manifest's OCI descriptor and its
           digest. The layers come lowest first; their blobs are not read.
-archive   writes one tar for docker load, podman load, skopeo (docker-archive and
-          oci-archive) and ctr images import. Each blob is checked on the way.
+index     writes the index of images for several platforms, by their descriptors, which may
+          come in any order, with its own descriptor and digest.
+archive   writes one tar. FORMAT is archive (the default: for docker load, podman load, skopeo
+          and ctr images import), docker-archive (manifest.json, layers decompressed; with --legacy=true
+          also what docker before 1.10 reads) or oci-archive. Each blob is checked on the way.
 layout    writes an OCI image layout whose layers are relative links to the blobs.
+nixery    writes what Nixery's image builder gives its server: manifest-output.json, and
+          beside it the config and links to the blobs.
 
 An argument @FILE stands for the arguments in FILE, one a line, as they are.
 `
+
+const commands = "manifest, index, archive, layout or nixery"
 
 // usageError is a command line that can't be understood: exit code 2.
 type usageError struct{ error }
@@ -88,17 +98,21 @@ func dispatch(ctx context.Context, args []string, stdout io.Writer) error {
 		}
 	}
 	if len(args) == 0 {
-		return usagef("want a command: manifest, archive or layout")
+		return usagef("want a command: %s", commands)
 	}
 	switch name, args := args[0], args[1:]; name {
 	case "manifest":
 		return manifest(args)
+	case "index":
+		return index(args)
 	case "archive":
 		return archive(ctx, args)
 	case "layout":
 		return layout(ctx, args)
+	case "nixery":
+		return nixery(ctx, args)
 	default:
-		return usagef("%q is no command: want manifest, archive or layout", name)
+		return usagef("%q is no command: want %s", name, commands)
 	}
 }
 

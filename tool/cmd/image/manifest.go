@@ -29,12 +29,8 @@ func manifest(args []string) error {
 		"--manifest-output", manifestOut, "--descriptor-output", descriptorOut, "--digest-output", digestOut); err != nil {
 		return err
 	}
-	outputs := map[string]string{}
-	for _, path := range []string{configOut, manifestOut, descriptorOut, digestOut} {
-		if other, ok := outputs[filepath.Clean(path)]; ok {
-			return usagef("image %s: two outputs are the same file: %s and %s", command, other, path)
-		}
-		outputs[filepath.Clean(path)] = path
+	if err := distinct(command, configOut, manifestOut, descriptorOut, digestOut); err != nil {
+		return err
 	}
 	s, err := image.ReadSettings(settings)
 	if err != nil {
@@ -54,27 +50,47 @@ func manifest(args []string) error {
 	if err != nil {
 		return err
 	}
+	return writeAll(
+		output{configOut, img.Config},
+		output{manifestOut, img.Manifest},
+		output{descriptorOut, descriptor},
+		output{digestOut, []byte(img.Descriptor.Digest.String() + "\n")},
+	)
+}
+
+// distinct refuses outputs that are the same file.
+func distinct(command string, paths ...string) error {
+	outputs := map[string]string{}
+	for _, path := range paths {
+		if other, ok := outputs[filepath.Clean(path)]; ok {
+			return usagef("image %s: two outputs are the same file: %s and %s", command, other, path)
+		}
+		outputs[filepath.Clean(path)] = path
+	}
+	return nil
+}
+
+// output is a small file to write.
+type output struct {
+	path  string
+	bytes []byte
+}
+
+// writeAll writes all of the files or none.
+func writeAll(files ...output) error {
 	var out []*atomicfile.File
 	defer func() {
 		for _, f := range out {
 			f.Abort()
 		}
 	}()
-	for _, f := range []struct {
-		path string
-		b    []byte
-	}{
-		{configOut, img.Config},
-		{manifestOut, img.Manifest},
-		{descriptorOut, descriptor},
-		{digestOut, []byte(img.Descriptor.Digest.String() + "\n")},
-	} {
+	for _, f := range files {
 		w, err := atomicfile.Create(f.path)
 		if err != nil {
 			return err
 		}
 		out = append(out, w)
-		if _, err := w.Write(f.b); err != nil {
+		if _, err := w.Write(f.bytes); err != nil {
 			return err
 		}
 	}

@@ -20,18 +20,27 @@ import (
 	"github.com/rules-strata/rules_strata/tool/plan"
 )
 
-// The values of --format.
+// The values of --format beside those of an archive.
 const (
-	formatArchive = "archive"
-	formatLayout  = "layout"
+	formatLayout = "layout"
+	formatNixery = "nixery"
 )
+
+// formats are the values of --format, the default first.
+var formats = append(image.ArchiveFormats(), formatLayout, formatNixery)
+
+// allSystems as --system stands for those that the root is locked for.
+const allSystems = "all"
 
 type buildFlags struct {
 	lock        string
 	root        string
-	system      string
+	systems     []string
 	output      string
 	format      string
+	legacy      bool
+	compressed  string // the archive
+	mediaTypes  string
 	digestFile  string
 	json        bool
 	compression string
@@ -50,12 +59,17 @@ func newBuildCommand() *cobra.Command {
 against the lock, and writes an image that docker load, podman load, skopeo and
 ctr take. For the same settings it has the very digest that Bazel gives it.
 
+With several systems, or with --system all, it is an index with an image for each,
+as image_index makes it.
+
 The digest is printed to standard output. On any error nothing is written, and
 what was there before stays.`,
 		Example: `  strata build --root web --tag web:dev -o web.tar
   strata build --root web -o - | docker load
   strata build --root web --compression zstd --entrypoint /nix/store/…/bin/web --env PORT=8080 --port 8080
-  strata build --root web --format layout -o web.oci`,
+  strata build --root web --format layout -o web.oci
+  strata build --root web --format docker-archive --archive-compression gzip
+  strata build --root web --system all --tag web:dev`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd)
 		},
@@ -63,9 +77,12 @@ what was there before stays.`,
 	fl := c.Flags()
 	fl.StringVar(&f.lock, "lock", lock.DefaultFile, "the lock `FILE`")
 	fl.StringVar(&f.root, "root", "", "the `NAME` of the root (not needed if the lock has one)")
-	fl.StringVar(&f.system, "system", "", "the `SYSTEM` of the root (not needed if it has one)")
+	fl.StringArrayVar(&f.systems, "system", nil, "the `SYSTEM` of the root (not needed if it has one); repeatable, or all: an index of an image for each")
 	fl.StringVarP(&f.output, "output", "o", "", "the `FILE` to write, - for standard output (default: NAME.tar, or NAME.oci for a layout)")
-	fl.StringVar(&f.format, "format", formatArchive, "the `KIND` of output: archive (one tar for docker, podman, skopeo, ctr) or layout (an OCI image layout directory)")
+	fl.StringVar(&f.format, "format", formats[0], "the `KIND` of output: archive (one tar for docker, podman, skopeo, ctr), docker-archive or oci-archive (one of its two halves), layout (an OCI image layout directory), nixery (a directory as Nixery's builder writes it)")
+	fl.BoolVar(&f.legacy, "legacy", false, "add to a docker-archive what docker before 1.10 reads")
+	fl.StringVar(&f.compressed, "archive-compression", image.ArchiveCompressions()[0], "the `KIND` of the archive's own compression: "+strings.Join(image.ArchiveCompressions(), ", "))
+	fl.StringVar(&f.mediaTypes, "media-types", image.MediaTypesOCI, "whose media types the image has, `KIND` "+image.MediaTypesOCI+" or "+image.MediaTypesDocker+"; changes the digest")
 	fl.StringArrayVar(&f.tags, "tag", nil, "a name `NAME[:TAG]` in the archive; repeatable, changes no digest")
 	fl.StringVar(&f.compression, "compression", layer.Compressions()[0], "the `KIND` of the layers' compression: "+strings.Join(layer.Compressions(), ", "))
 	fl.IntVar(&f.maxLayers, "max-layers", 0, "the most layers `N` (default: as the lock plans)")
@@ -87,19 +104,29 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	root, system, err := f.choose(l)
+	root, systems, err := f.choose(l)
 	if err != nil {
 		return err
 	}
-	settings, err := f.settings.read(cmd.Flags(), system)
-	if err != nil {
-		return err
+	var images []imagePlan
+	for _, system := range systems {
+		settings, err := f.settings.read(cmd.Flags(), system)
+		if err != nil {
+			return err
+		}
+		if cmd.Flags().Changed("media-types") {
+			settings.MediaTypes = f.mediaTypes
+			if err := settings.Check(); err != nil {
+				return &usageError{err}
+			}
+		}
+		layers, err := f.layers(l, root, system)
+		if err != nil {
+			return err
+		}
+		images = append(images, imagePlan{system, *settings, layers})
 	}
-	layers, err := f.layers(l, root, system)
-	if err != nil {
-		return err
-	}
-	output := cmp.Or(f.output, root+map[string]string{formatArchive: ".tar", formatLayout: ".oci"}[f.format])
+	output := cmp.Or(f.output, root+f.extension())
 	if err := f.checkDigestFile(output); err != nil {
 		return err
 	}
@@ -112,13 +139,13 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 	b := &builder{
 		lock:        l,
 		client:      client,
-		settings:    *settings,
-		layers:      layers,
+		images:      images,
+		index:       f.index(),
 		compression: f.compression,
 		progress:    newProgress(cmd.ErrOrStderr()),
 	}
 	result, err := b.build(cmd.Context(), &destination{
-		stdout: cmd.OutOrStdout(), path: output, format: f.format, tags: f.tags, digestFile: f.digestFile,
+		stdout: cmd.OutOrStdout(), path: output, format: f.format, archive: f.archive(), tags: f.tags, digestFile: f.digestFile,
 	})
 	if err != nil {
 		return stopped(cmd.Context(), err)
@@ -127,9 +154,33 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 	case f.json:
 		return f.printJSON(cmd, output, result)
 	case output != "-":
-		_, err = fmt.Fprintln(cmd.OutOrStdout(), result.image.Descriptor.Digest)
+		_, err = fmt.Fprintln(cmd.OutOrStdout(), result.digest)
 	}
 	return err
+}
+
+// index says whether an index is wanted in place of an image.
+func (f *buildFlags) index() bool {
+	return len(f.systems) > 1 || slices.Equal(f.systems, []string{allSystems})
+}
+
+// isDir says whether the output is a directory.
+func (f *buildFlags) isDir() bool { return f.format == formatLayout || f.format == formatNixery }
+
+// archive is the form of the archive; only of use if the output is one.
+func (f *buildFlags) archive() image.Archive {
+	return image.Archive{Format: f.format, Legacy: f.legacy, Compression: f.compressed}
+}
+
+// extension is what the root's name is given as the output's.
+func (f *buildFlags) extension() string {
+	switch f.format {
+	case formatLayout:
+		return ".oci"
+	case formatNixery:
+		return ".nixery"
+	}
+	return ".tar" + map[string]string{"gzip": ".gz", "zstd": ".zst"}[f.compressed]
 }
 
 // check is for what the flags alone show.
@@ -137,12 +188,12 @@ func (f *buildFlags) check(cmd *cobra.Command) error {
 	if !slices.Contains(layer.Compressions(), f.compression) {
 		return fmt.Errorf("--compression: want one of %s, found %q", strings.Join(layer.Compressions(), ", "), f.compression)
 	}
-	if f.format != formatArchive && f.format != formatLayout {
-		return fmt.Errorf("--format: want archive or layout, found %q", f.format)
+	if err := f.checkFormat(cmd); err != nil {
+		return err
 	}
 	if f.output == "-" {
-		if f.format == formatLayout {
-			return errors.New("--output: a layout is a directory; it can't go to standard output")
+		if f.isDir() {
+			return fmt.Errorf("--output: the format %s is a directory; it can't go to standard output", f.format)
 		}
 		if f.json {
 			return errors.New("--json and an archive can't both go to standard output")
@@ -170,6 +221,36 @@ func (f *buildFlags) check(cmd *cobra.Command) error {
 	return nil
 }
 
+func (f *buildFlags) checkFormat(cmd *cobra.Command) error {
+	docker := f.mediaTypes == image.MediaTypesDocker
+	if !docker && f.mediaTypes != image.MediaTypesOCI {
+		return fmt.Errorf("--media-types: want %s or %s, found %q", image.MediaTypesOCI, image.MediaTypesDocker, f.mediaTypes)
+	}
+	if docker && f.compression == "zstd" {
+		return errors.New("--media-types: docker's have none for zstd; choose --compression gzip")
+	}
+	if !slices.Contains(formats, f.format) {
+		return fmt.Errorf("--format: want one of %s, found %q", strings.Join(formats, ", "), f.format)
+	}
+	if !f.isDir() {
+		return f.archive().Check()
+	}
+	for _, name := range []string{"legacy", "archive-compression"} {
+		if cmd.Flags().Changed(name) {
+			return fmt.Errorf("--%s: the format %s is a directory, no archive", name, f.format)
+		}
+	}
+	if f.format == formatNixery {
+		switch {
+		case f.index():
+			return errors.New("--format: nixery is of a single image; choose one --system")
+		case len(f.tags) > 0:
+			return errors.New("--tag: Nixery's output holds no names")
+		}
+	}
+	return nil
+}
+
 // checkDigestFile says why the digest can't go where it shall, by the names alone.
 func (f *buildFlags) checkDigestFile(output string) error {
 	if f.digestFile == "" || output == "-" {
@@ -180,21 +261,39 @@ func (f *buildFlags) checkDigestFile(output string) error {
 	case err != nil: // One is absolute, the other one not.
 	case rel == ".":
 		return usagef("--digest-file and --output name the same file %s", output)
-	case f.format == formatLayout && filepath.IsLocal(rel):
-		return usagef("--digest-file: %s is inside the layout %s, which holds the image alone", f.digestFile, output)
+	case f.isDir() && filepath.IsLocal(rel):
+		return usagef("--digest-file: %s is inside the %s %s, which holds the image alone", f.digestFile, f.format, output)
 	}
 	return nil
 }
 
-// choose returns the root and the system that are meant.
-func (f *buildFlags) choose(l *lock.Lock) (root, system string, err error) {
+// choose returns the root and the systems that are meant.
+func (f *buildFlags) choose(l *lock.Lock) (root string, systems []string, err error) {
 	if root, err = chooseOne("root", f.root, slices.Sorted(maps.Keys(l.Roots))); err != nil {
-		return "", "", fmt.Errorf("lock %s: %w", f.lock, err)
+		return "", nil, fmt.Errorf("lock %s: %w", f.lock, err)
 	}
-	if system, err = chooseOne("system", f.system, slices.Sorted(maps.Keys(l.Roots[root]))); err != nil {
-		return "", "", fmt.Errorf("lock %s: root %s: %w", f.lock, root, err)
+	known := slices.Sorted(maps.Keys(l.Roots[root]))
+	asked := f.systems
+	switch {
+	case slices.Equal(asked, []string{allSystems}):
+		return root, known, nil
+	case len(asked) == 0:
+		asked = []string{""}
 	}
-	return root, system, nil
+	for _, name := range asked {
+		system, err := chooseOne("system", name, known)
+		switch {
+		case name == allSystems:
+			err = usagef("--system: %s stands alone", allSystems)
+		case err == nil && slices.Contains(systems, system):
+			err = usagef("--system: %s is given twice", system)
+		}
+		if err != nil {
+			return "", nil, fmt.Errorf("lock %s: root %s: %w", f.lock, root, err)
+		}
+		systems = append(systems, system)
+	}
+	return root, systems, nil
 }
 
 func chooseOne(what, name string, known []string) (string, error) {
@@ -226,11 +325,22 @@ func (f *buildFlags) layers(l *lock.Lock, root, system string) ([]plan.Layer, er
 // The JSON that --json prints.
 type (
 	buildJSON struct {
-		Output string      `json:"output"`
-		Digest string      `json:"digest"`
+		Output string   `json:"output"`
+		Digest string   `json:"digest"`
+		Tags   []string `json:"tags"`
+		// Of a single image.
+		*imageJSON
+		// Of an index.
+		Images []indexedJSON `json:"images,omitempty"`
+	}
+	imageJSON struct {
 		Config string      `json:"config"`
-		Tags   []string    `json:"tags"`
 		Layers []layerJSON `json:"layers"`
+	}
+	indexedJSON struct {
+		System string `json:"system"`
+		Digest string `json:"digest"`
+		imageJSON
 	}
 	layerJSON struct {
 		Name       string   `json:"name"`
@@ -243,21 +353,27 @@ type (
 )
 
 func (f *buildFlags) printJSON(cmd *cobra.Command, output string, r *result) error {
-	out := buildJSON{
-		Output: output,
-		Digest: r.image.Descriptor.Digest.String(),
-		Config: r.image.ConfigDescriptor.Digest.String(),
-		Tags:   append([]string{}, f.tags...),
-	}
-	for _, l := range r.layers {
-		j := layerJSON{
-			Name: l.name, MediaType: l.file.Descriptor.MediaType, Digest: l.file.Descriptor.Digest.String(),
-			Size: l.file.Descriptor.Size, DiffID: l.file.DiffID.String(),
+	out := buildJSON{Output: output, Digest: r.digest.String(), Tags: append([]string{}, f.tags...)}
+	for _, i := range r.images {
+		j := describeImage(i)
+		if !f.index() {
+			out.imageJSON = &j
+			break
 		}
+		out.Images = append(out.Images, indexedJSON{i.system, i.image.Descriptor.Digest.String(), j})
+	}
+	return writeJSON(cmd.OutOrStdout(), out)
+}
+
+func describeImage(i builtImage) imageJSON {
+	out := imageJSON{Config: i.image.ConfigDescriptor.Digest.String()}
+	for n, l := range i.layers {
+		d := i.image.Layers[n]
+		j := layerJSON{Name: l.name, MediaType: d.MediaType, Digest: d.Digest.String(), Size: d.Size, DiffID: l.file.DiffID.String()}
 		for _, p := range l.file.StorePaths {
 			j.StorePaths = append(j.StorePaths, string(p.Path))
 		}
 		out.Layers = append(out.Layers, j)
 	}
-	return writeJSON(cmd.OutOrStdout(), out)
+	return out
 }

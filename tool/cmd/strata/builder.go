@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rules-strata/rules_strata/tool/atomicfile"
@@ -29,14 +31,21 @@ import (
 // maxLayersAtOnce bounds the memory: each layer under way may hold a decoder's window of 128 MiB.
 const maxLayersAtOnce = 4
 
-// builder makes one image out of a lock, by the packages that Bazel's actions use.
+// builder makes an image out of a lock, or an index of images, by the packages that Bazel's actions use.
 type builder struct {
 	lock        *lock.Lock
 	client      *fetch.Client // relative to the lock's folder
-	settings    image.Settings
-	layers      []plan.Layer
+	images      []imagePlan
+	index       bool // else there is one image
 	compression string
 	progress    *progress
+}
+
+// imagePlan is an image to make.
+type imagePlan struct {
+	system   string
+	settings image.Settings
+	layers   []plan.Layer // lowest first
 }
 
 // destination says where an image goes.
@@ -44,12 +53,19 @@ type destination struct {
 	stdout     io.Writer
 	path       string // "-": stdout
 	format     string
+	archive    image.Archive // if format is one
 	tags       []string
 	digestFile string // "": none
 }
 
 // result is what was made.
 type result struct {
+	digest digest.Digest // of the image or of the index
+	images []builtImage
+}
+
+type builtImage struct {
+	system string
 	image  *image.Image
 	layers []builtLayer
 }
@@ -74,35 +90,87 @@ func (b *builder) build(ctx context.Context, d *destination) (*result, error) {
 	defer os.RemoveAll(dir)
 	defer b.progress.clear()
 
-	layers, err := b.buildLayers(ctx, dir)
+	images, blobs, err := b.buildImages(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	files := make([]*digestfile.File, len(layers))
-	blobs := make([]image.Blob, len(layers))
-	for i, l := range layers {
-		files[i] = l.file
-		blobs[i] = image.Blob{Descriptor: l.file.Descriptor, Path: l.path}
-	}
-	img, err := image.Build(b.settings, files)
-	if err != nil {
-		return nil, err
+	var content image.Content = images[0].image
+	r := &result{images[0].image.Descriptor.Digest, images}
+	if b.index {
+		index, err := indexOf(images)
+		if err != nil {
+			return nil, err
+		}
+		content, r.digest = index, index.Descriptor.Digest
 	}
 	b.progress.show("writing %s", d.path)
-	if err := out.write(ctx, img, blobs); err != nil {
+	if err := out.write(ctx, content, r.digest, blobs); err != nil {
 		return nil, err
 	}
-	return &result{img, layers}, nil
+	return r, nil
+}
+
+func indexOf(images []builtImage) (*image.Index, error) {
+	var all []*image.Image
+	var descriptors []ocispec.Descriptor
+	for _, i := range images {
+		all = append(all, i.image)
+		descriptors = append(descriptors, i.image.Descriptor)
+	}
+	index, err := image.BuildIndex(descriptors, nil)
+	if err != nil {
+		return nil, err
+	}
+	return index.WithImages(all)
+}
+
+// buildImages makes the images, and their blobs in dir.
+func (b *builder) buildImages(ctx context.Context, dir string) ([]builtImage, []image.Blob, error) {
+	// Layers that images have in common are made once.
+	var distinct []plan.Layer
+	place := map[string]int{} // in distinct, by paths
+	key := func(l plan.Layer) string { return fmt.Sprint(l.Paths) }
+	for _, i := range b.images {
+		for _, l := range i.layers {
+			if _, ok := place[key(l)]; !ok {
+				place[key(l)] = len(distinct)
+				distinct = append(distinct, l)
+			}
+		}
+	}
+	layers, err := b.buildLayers(ctx, dir, distinct)
+	if err != nil {
+		return nil, nil, err
+	}
+	var blobs []image.Blob
+	for _, l := range layers {
+		blobs = append(blobs, image.Blob{Descriptor: l.file.Descriptor, UncompressedSize: l.file.UncompressedSize, Path: l.path})
+	}
+	var out []builtImage
+	for _, i := range b.images {
+		built := builtImage{system: i.system}
+		var files []*digestfile.File
+		for _, l := range i.layers {
+			of := layers[place[key(l)]]
+			built.layers = append(built.layers, of)
+			files = append(files, of.file)
+		}
+		if built.image, err = image.Build(i.settings, files); err != nil {
+			return nil, nil, err
+		}
+		out = append(out, built)
+	}
+	return out, blobs, nil
 }
 
 // buildLayers makes the layers' blobs in dir, a few at once.
-func (b *builder) buildLayers(ctx context.Context, dir string) ([]builtLayer, error) {
+func (b *builder) buildLayers(ctx context.Context, dir string, layers []plan.Layer) ([]builtLayer, error) {
 	defer b.client.CloseIdleConnections()
-	out := make([]builtLayer, len(b.layers))
+	out := make([]builtLayer, len(layers))
 	var done atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(min(runtime.GOMAXPROCS(0), maxLayersAtOnce))
-	for i, l := range b.layers {
+	for i, l := range layers {
 		g.Go(func() error {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
@@ -112,7 +180,7 @@ func (b *builder) buildLayers(ctx context.Context, dir string) ([]builtLayer, er
 			if out[i].file, err = b.buildLayer(ctx, l, out[i].path); err != nil {
 				return err
 			}
-			b.progress.show("%d of %d layers", done.Add(1), len(b.layers))
+			b.progress.show("%d of %d layers", done.Add(1), len(layers))
 			return nil
 		})
 	}
@@ -178,9 +246,12 @@ func (d *destination) workDir() (string, error) {
 // can't be written is known early.
 type output struct {
 	d      *destination
-	file   *atomicfile.File // nil: standard output, or a layout
+	file   *atomicfile.File // nil: standard output, or a directory
 	digest *atomicfile.File // nil: none
 }
+
+// isDir says whether the output is a directory.
+func (d *destination) isDir() bool { return d.format == formatLayout || d.format == formatNixery }
 
 func (d *destination) open() (_ *output, err error) {
 	o := &output{d: d}
@@ -189,7 +260,7 @@ func (d *destination) open() (_ *output, err error) {
 			o.abort()
 		}
 	}()
-	if d.path != "-" && d.format == formatArchive {
+	if d.path != "-" && !d.isDir() {
 		if o.file, err = atomicfile.Create(d.path); err != nil {
 			return nil, err
 		}
@@ -211,22 +282,22 @@ func (o *output) abort() {
 	}
 }
 
-// write writes the image and makes all of the output appear, or none of it.
-func (o *output) write(ctx context.Context, img *image.Image, blobs []image.Blob) error {
+// write writes the content and makes all of the output appear, or none of it.
+func (o *output) write(ctx context.Context, content image.Content, digest digest.Digest, blobs []image.Blob) error {
 	if o.digest != nil {
-		if _, err := fmt.Fprintln(o.digest, img.Descriptor.Digest); err != nil {
+		if _, err := fmt.Fprintln(o.digest, digest); err != nil {
 			return err
 		}
 	}
-	if o.d.format == formatLayout {
-		return o.writeLayout(ctx, img, blobs)
+	if o.d.isDir() {
+		return o.writeDir(ctx, content, blobs)
 	}
 	var to io.Writer = o.d.stdout
 	if o.file != nil {
 		to = o.file
 	}
 	buffered := bufio.NewWriterSize(to, 1<<20)
-	if err := image.WriteArchive(ctx, buffered, img, blobs, o.d.tags); err != nil {
+	if err := o.d.archive.Write(ctx, buffered, content, blobs, o.d.tags); err != nil {
 		return err
 	}
 	if err := buffered.Flush(); err != nil {
@@ -235,12 +306,18 @@ func (o *output) write(ctx context.Context, img *image.Image, blobs []image.Blob
 	return o.commit()
 }
 
-func (o *output) writeLayout(ctx context.Context, img *image.Image, blobs []image.Blob) error {
+func (o *output) writeDir(ctx context.Context, content image.Content, blobs []image.Blob) error {
 	_, statErr := os.Lstat(o.d.path)
-	if err := image.WriteLayout(ctx, o.d.path, img, blobs, o.d.tags, image.Copy); err != nil {
+	var err error
+	if o.d.format == formatNixery {
+		err = image.WriteNixery(ctx, o.d.path, content.(*image.Image), blobs, image.Copy)
+	} else {
+		err = image.WriteLayout(ctx, o.d.path, content, blobs, o.d.tags, image.Copy)
+	}
+	if err != nil {
 		return err
 	}
-	err := o.commit()
+	err = o.commit()
 	switch {
 	case err == nil:
 	case errors.Is(statErr, fs.ErrNotExist):

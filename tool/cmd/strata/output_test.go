@@ -37,8 +37,8 @@ func TestOutput_AllOrNone(t *testing.T) {
 		before       func(path string) error
 		want         []string
 	}{
-		{"archive", formatArchive, nil, []string{"digest"}},
-		{"archive over another", formatArchive, func(path string) error { return os.WriteFile(path, []byte("old"), 0o666) }, []string{"digest", "image"}},
+		{"archive", image.FormatArchive, nil, []string{"digest"}},
+		{"archive over another", image.FormatArchive, func(path string) error { return os.WriteFile(path, []byte("old"), 0o666) }, []string{"digest", "image"}},
 		{"layout", formatLayout, nil, []string{"digest"}},
 		{"layout in an empty folder", formatLayout, func(path string) error { return os.Mkdir(path, 0o777) }, []string{"digest", "image"}},
 	} {
@@ -58,7 +58,7 @@ func TestOutput_AllOrNone(t *testing.T) {
 			if err := os.Mkdir(d.digestFile, 0o777); err != nil {
 				t.Fatal(err)
 			}
-			if err := out.write(t.Context(), img, blobs); err == nil {
+			if err := out.write(t.Context(), img, img.Descriptor.Digest, blobs); err == nil {
 				t.Error("a file takes the place of a folder")
 			}
 			if got := names(t, dir); !slices.Equal(got, tc.want) {
@@ -83,7 +83,7 @@ func TestOutput_AllOrNone(t *testing.T) {
 func TestOutput_Stopped(t *testing.T) {
 	img, blobs := imagetest.Build(t, image.Settings{System: "x86_64-linux"}, imagetest.Mini(t, filepath.Dir(webDir), "zstd"))
 	errStop := errors.New("stopped by signal: terminated")
-	for _, format := range []string{formatArchive, formatLayout} {
+	for _, format := range []string{image.FormatArchive, formatLayout} {
 		dir := t.TempDir()
 		d := &destination{path: filepath.Join(dir, "image"), format: format, digestFile: filepath.Join(dir, "digest")}
 		out, err := d.open()

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"context"
+
+	"github.com/rules-strata/rules_strata/tool/image"
+)
+
+// nixery is the StrataNixery action.
+func nixery(ctx context.Context, args []string) error {
+	const command = "nixery"
+	var p parts
+	var outputDir string
+	known := p.flags()
+	delete(known, "--index")
+	delete(known, "--tag")
+	known["--output-dir"] = once(&outputDir)
+	if err := flags(command, args, known); err != nil {
+		return err
+	}
+	if err := p.check(command); err != nil {
+		return err
+	}
+	if err := required(command, "--output-dir", outputDir); err != nil {
+		return err
+	}
+	content, blobs, err := p.read()
+	if err != nil {
+		return err
+	}
+	// Without --index it is a single image.
+	return image.WriteNixery(ctx, outputDir, content.(*image.Image), blobs, image.Symlink)
+}
