@@ -106,16 +106,22 @@ func probe(t *testing.T, compression string) *image {
 			return nil, err
 		}
 		archive := filepath.Join(dir, "probe.tar")
-		if err := strata("build", "--lock", lock, "--root", "probe", "--tag", "probe:"+compression, "-o", archive, "--compression", compression,
-			"--entrypoint="+bashPath+"/bin/bash", "--entrypoint=-c", "--entrypoint="+probeScript, "--entrypoint=probe",
-			"--cmd=one", "--cmd=two words", "--env=GREETING=good day", "--user=1234:5678", "--workdir=/nix/store",
-			"--label=org.example.label=a label"); err != nil {
+		if err := strata(append(probeSettings("--lock", lock, "--root", "probe"), "--tag", "probe:"+compression, "-o", archive, "--compression", compression)...); err != nil {
 			return nil, err
 		}
 		return readImage(dir, archive, "")
 	})
 	judgeByOracle(t, i.archive)
 	return i
+}
+
+// probeSettings are the arguments that build an image which prints probeOutput.
+func probeSettings(args ...string) []string {
+	return append([]string{
+		"build", "--entrypoint=" + bashPath + "/bin/bash", "--entrypoint=-c", "--entrypoint=" + probeScript, "--entrypoint=probe",
+		"--cmd=one", "--cmd=two words", "--env=GREETING=good day", "--user=1234:5678", "--workdir=/nix/store",
+		"--label=org.example.label=a label",
+	}, args...)
 }
 
 const (

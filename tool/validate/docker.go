@@ -25,26 +25,39 @@ func (c *checker) docker() error {
 	if _, ok := c.files[dockerName]; !ok {
 		return nil
 	}
-	b, err := c.read(dockerName)
-	if b == nil || err != nil {
-		return err
+	entries, err := c.dockerEntries()
+	for i, e := range entries {
+		c.dockerEntry(i, e)
 	}
+	return err
+}
+
+func (c *checker) dockerEntries() ([]dockerImage, error) {
 	var entries []dockerImage
-	d := json.NewDecoder(bytes.NewReader(b))
-	if err := d.Decode(&entries); err != nil {
-		c.add(dockerName, "%v", err)
-		return nil
-	}
-	if _, err := d.Token(); err != io.EOF {
-		c.add(dockerName, "bytes follow the JSON value at offset %d", d.InputOffset())
+	if ok, err := c.json(dockerName, &entries); !ok || err != nil {
+		return nil, err
 	}
 	if len(entries) == 0 {
 		c.add(dockerName, "it names no image")
 	}
-	for i, e := range entries {
-		c.dockerEntry(i, e)
+	return entries, nil
+}
+
+// json reads a document that there is no schema of; false if there is nothing to go on with.
+func (c *checker) json(name string, v any) (bool, error) {
+	b, err := c.read(name)
+	if b == nil || err != nil {
+		return false, err
 	}
-	return nil
+	d := json.NewDecoder(bytes.NewReader(b))
+	if err := d.Decode(v); err != nil {
+		c.add(name, "%v", err)
+		return false, nil
+	}
+	if _, err := d.Token(); err != io.EOF {
+		c.add(name, "bytes follow the JSON value at offset %d", d.InputOffset())
+	}
+	return true, nil
 }
 
 func (c *checker) dockerEntry(i int, e dockerImage) {
@@ -67,26 +80,34 @@ func (c *checker) dockerEntry(i int, e dockerImage) {
 	if !slices.Equal(e.Layers, want) {
 		c.add(dockerName, "image %d: its layers are not those of the manifest %s, in their order", i+1, img.Digest)
 	}
-	names := map[string]bool{}
+	names := c.dockerNames(i, e)
+	for n, t := range names {
+		if !slices.Contains(img.dockerNames, n) {
+			c.add(dockerName, "image %d: RepoTags: %s is no image name of %s in %s", i+1, t, img.Digest, indexName)
+		}
+	}
+	for _, n := range img.dockerNames {
+		if _, ok := names[n]; !ok {
+			c.add(dockerName, "image %d: %s calls it %s, which is not in RepoTags %q", i+1, indexName, n, slices.Sorted(maps.Keys(names)))
+		}
+	}
+}
+
+// dockerNames are an entry's RepoTags, by the whole name of each.
+func (c *checker) dockerNames(i int, e dockerImage) map[string]string {
+	names := map[string]string{}
 	for _, t := range e.RepoTags {
 		r, err := image.ParseReference(t)
 		if err != nil {
 			c.add(dockerName, "image %d: RepoTags: %v", i+1, err)
 			continue
 		}
-		if names[r.String()] {
+		if _, twice := names[r.String()]; twice {
 			c.add(dockerName, "image %d: RepoTags: %s is there twice", i+1, t)
 		}
-		names[r.String()] = true
-		if !slices.Contains(img.Names, r.String()) {
-			c.add(dockerName, "image %d: RepoTags: %s is no image name of %s in %s", i+1, t, img.Digest, indexName)
-		}
+		names[r.String()] = t
 	}
-	for _, n := range img.Names {
-		if !names[n] {
-			c.add(dockerName, "image %d: %s calls it %s, which is not in RepoTags %q", i+1, indexName, n, slices.Sorted(maps.Keys(names)))
-		}
-	}
+	return names
 }
 
 // blobFile is the name of a descriptor's file, whether it is well formed or not.

@@ -40,10 +40,22 @@ func (c *checker) layer(from string, d ocispec.Descriptor, storeDirs []string) (
 	if !ok {
 		return new(layerFacts), nil
 	}
+	return c.layerFile(name, d, storeDirs)
+}
+
+// layerFile reads the layer in a file. Where the descriptor has no digest, as in a
+// docker archive, the bytes and the size are not held against it.
+func (c *checker) layerFile(name string, d ocispec.Descriptor, storeDirs []string) (*layerFacts, error) {
 	key := strings.Join(append([]string{name, d.MediaType}, storeDirs...), "\x00")
 	if f, ok := c.layers[key]; ok {
-		c.checkSize(name, d, c.files[name].size)
+		if d.Digest != "" {
+			c.checkSize(name, d, c.files[name].size)
+		}
 		return f, nil
+	}
+	claimed := d.Digest != ""
+	if !claimed {
+		d.Digest, d.Size = digest.SHA256.FromBytes(nil), c.files[name].size
 	}
 	facts := &layerFacts{LayerFacts: LayerFacts{Digest: d.Digest}}
 	c.layers[key] = facts
@@ -74,7 +86,10 @@ func (c *checker) layer(from string, d ocispec.Descriptor, storeDirs []string) (
 	if blob.n != f.size {
 		c.add(name, "cut off after %d of %d bytes", blob.n, f.size)
 	}
-	if got := digest.NewDigest(d.Digest.Algorithm(), blob.h); got != d.Digest {
+	switch got := digest.NewDigest(d.Digest.Algorithm(), blob.h); {
+	case !claimed:
+		facts.Digest = got
+	case got != d.Digest:
 		c.add(name, "its bytes have the digest %s", got)
 	}
 	return facts, nil

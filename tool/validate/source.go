@@ -2,6 +2,7 @@ package validate
 
 import (
 	"archive/tar"
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -83,10 +84,51 @@ func openDir(ctx context.Context, dir string, f *faults) (*source, error) {
 	})
 }
 
+// openTar opens an archive. One that is compressed is decompressed into a file that has no name any more.
+func openTar(ctx context.Context, name string) (*os.File, error) {
+	in, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	buffered := bufio.NewReaderSize(&contextReader{ctx, in}, bufferSize)
+	compression := sniff(buffered)
+	if compression == "none" {
+		_, err := in.Seek(0, io.SeekStart)
+		return in, err
+	}
+	defer in.Close()
+	raw, done, err := decompress(buffered, compression)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", name, compression, err)
+	}
+	defer done()
+	out, err := os.CreateTemp("", "strata-validate-*.tar")
+	if err != nil {
+		return nil, err
+	}
+	os.Remove(out.Name())
+	n, err := io.CopyBuffer(struct{ io.Writer }{out}, io.LimitReader(raw, maxArchive+1), make([]byte, bufferSize))
+	switch {
+	case err != nil:
+		err = fmt.Errorf("%s: %s: %w", name, compression, err)
+	case n > maxArchive:
+		err = fmt.Errorf("%s: more than %d bytes when decompressed", name, int64(maxArchive))
+	default:
+		if _, err = out.Seek(0, io.SeekStart); err == nil {
+			return out, nil
+		}
+	}
+	out.Close()
+	return nil, err
+}
+
+// maxArchive bounds what an archive may come to on the disk when it is decompressed, in bytes.
+const maxArchive = 64 << 30
+
 // openArchive lists a tar's files with their places, so that each can be read
 // on its own.
 func openArchive(ctx context.Context, name string, f *faults) (s *source, err error) {
-	in, err := os.Open(name)
+	in, err := openTar(ctx, name)
 	if err != nil {
 		return nil, err
 	}

@@ -38,8 +38,8 @@ const (
 	dockerName = "manifest.json"
 )
 
-// Image checks the OCI layout at path, a directory or a tar that is not
-// compressed. What is wrong with the image is in the report; the error is for
+// Image checks the OCI layout or docker archive at path, a directory or a tar, which may be
+// compressed by gzip or zstd. What is wrong with the image is in the report; the error is for
 // what could not be read at all, or the context's end.
 func Image(ctx context.Context, path string, options ...Option) (*Report, error) {
 	c := newChecker(ctx, nil)
@@ -83,6 +83,8 @@ type imageFacts struct {
 	file      string // the manifest's
 	manifest  ocispec.Manifest
 	hasConfig bool
+	// dockerNames are the names that manifest.json shall have for it.
+	dockerNames []string
 }
 
 func newChecker(ctx context.Context, files map[string]file) *checker {
@@ -93,13 +95,7 @@ func newChecker(ctx context.Context, files map[string]file) *checker {
 }
 
 func (c *checker) run() error {
-	if err := c.layoutHeader(); err != nil {
-		return err
-	}
-	if err := c.topIndex(); err != nil {
-		return err
-	}
-	if err := c.docker(); err != nil {
+	if err := c.contents(); err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.files)) {
@@ -112,6 +108,22 @@ func (c *checker) run() error {
 	}
 	c.report.Faults = c.list
 	return nil
+}
+
+// contents checks what the documents say, whichever are there.
+func (c *checker) contents() error {
+	_, layout := c.files[layoutName]
+	_, index := c.files[indexName]
+	if _, docker := c.files[dockerName]; docker && !layout && !index {
+		return c.dockerArchive()
+	}
+	if err := c.layoutHeader(); err != nil {
+		return err
+	}
+	if err := c.topIndex(); err != nil {
+		return err
+	}
+	return c.docker()
 }
 
 // read returns a whole file that must be small; nil, with a fault, if it isn't
@@ -258,10 +270,20 @@ func (c *checker) topIndex() error {
 			}
 			if hasName && !slices.Contains(img.Names, name) {
 				img.Names = append(img.Names, name)
+				img.dockerNames = append(img.dockerNames, dockerTag(name, d.MediaType, img.Platform))
 			}
 		}
 	}
 	return nil
+}
+
+// dockerTag is an image's name in manifest.json: what index.json calls it or, where that is the name
+// of an index of several images, with the platform.
+func dockerTag(name, mediaType string, p ocispec.Platform) string {
+	if mediaType == ocispec.MediaTypeImageIndex || mediaType == dockerManifestList {
+		return name + "-" + p.Architecture + p.Variant
+	}
+	return name
 }
 
 // imageNameAnnotation is where containerd and docker look for an image's whole name.

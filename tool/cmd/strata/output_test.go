@@ -97,7 +97,7 @@ func TestOutput_Stopped(t *testing.T) {
 			content, err := os.ReadFile(b[1].Path)
 			return io.NopCloser(bytes.NewReader(content)), err
 		}
-		if err := out.write(ctx, img, b); !errors.Is(err, errStop) {
+		if err := out.write(ctx, img, img.Descriptor.Digest, b); !errors.Is(err, errStop) {
 			t.Errorf("%s: error %v: want the context's", format, err)
 		}
 		out.abort()

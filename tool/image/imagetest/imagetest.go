@@ -34,7 +34,9 @@ type Layer struct {
 }
 
 // Blob is the layer for [image.WriteArchive] and [image.WriteLayout].
-func (l Layer) Blob() image.Blob { return image.Blob{Descriptor: l.Descriptor, Path: l.BlobPath} }
+func (l Layer) Blob() image.Blob {
+	return image.Blob{Descriptor: l.Descriptor, UncompressedSize: l.UncompressedSize, Path: l.BlobPath}
+}
 
 // NARs are all store paths of a cache below testdata, sorted, ready for [layer.Write].
 func NARs(tb testing.TB, testdata, cache string) []layer.NAR {
