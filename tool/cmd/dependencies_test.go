@@ -36,6 +36,7 @@ var linked = map[string][]string{
 		"github.com/rules-strata/rules_strata/tool/strictjson",
 	},
 	"image": {
+		"github.com/klauspost/compress/",
 		"github.com/opencontainers/go-digest",
 		"github.com/opencontainers/image-spec/specs-go/",
 		"github.com/rules-strata/rules_strata/tool/atomicfile",

@@ -5,8 +5,11 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/rules-strata/rules_strata/tool/validate"
 )
 
 // The commands in docs/caches.md do what they say, one after the other.
@@ -73,5 +76,58 @@ func TestDocs_Caches(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, name, "21c0vs5yp5r1xg52vsmiblv2mlsh0v50.narinfo")); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// The commands in docs/coming-from-formats.md do what they say: what each writes is what the oracle takes.
+func TestDocs_Formats(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/coming-from-formats.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	project := `{
+  "caches": ["file://` + webDir + `/variants/zstd"],
+  "public_keys": ["` + webKey(t, "strata-web-1") + `"],
+  "systems": ["x86_64-linux", "aarch64-linux"],
+  "roots": {"web": {
+    "x86_64-linux": "/nix/store/21c0vs5yp5r1xg52vsmiblv2mlsh0v50-mini-1.0",
+    "aarch64-linux": "/nix/store/21c0vs5yp5r1xg52vsmiblv2mlsh0v50-mini-1.0"
+  }}
+}`
+	if err := os.WriteFile("strata.json", []byte(project), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	strata := func(args ...string) {
+		t.Helper()
+		if code := run(t.Context(), args, new(bytes.Buffer), os.Stderr); code != exitOK {
+			t.Errorf("strata %s: exit code %d", strings.Join(args, " "), code)
+		}
+	}
+	strata("lock")
+	tried, shell := 0, false
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "```"):
+			shell = line == "```sh"
+		case shell:
+			tried++
+			args := strings.Fields(line)
+			if !strings.Contains(line, "--system") {
+				args = append(args, "--system", "x86_64-linux")
+			}
+			strata(args[1:]...)
+			output := args[slices.Index(args, "-o")+1]
+			if strings.HasSuffix(output, ".nixery") {
+				continue // no image to any client but one
+			}
+			if r, err := validate.Image(t.Context(), output); err != nil || r.Err() != nil {
+				t.Errorf("%s: %v %v", line, err, r.Err())
+			}
+		}
+	}
+	if tried < 7 {
+		t.Errorf("%d commands in docs/coming-from-formats.md", tried)
 	}
 }
