@@ -108,7 +108,7 @@ image_archive(
 	strata("build", "--system", "all", "--media-types", "docker", "--user", "1:1", "--tag", "app:dev", "-o", "legacy.tar.gz",
 		"--format", "docker-archive", "--legacy", "--archive-compression", "gzip")
 	for _, name := range []string{"index.tar", "legacy.tar.gz"} {
-		path := filepath.Join(w.execRoot(), "bazel-out/k8-fastbuild/bin", name)
+		path := w.outputs("//:"+strings.TrimSuffix(strings.TrimSuffix(name, ".gz"), ".tar"), "default")[0]
 		built, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
@@ -120,7 +120,7 @@ image_archive(
 	}
 	judge(t, w.outputs("//:index", "layout")[0])
 	strata("build", "--system", "x86_64-linux", "--media-types", "docker", "--user", "1:1", "--format", "nixery", "-o", "nixery")
-	b, err := os.ReadFile(filepath.Join(w.execRoot(), "bazel-out/k8-fastbuild/bin/nixery.nixery/manifest-output.json"))
+	b, err := os.ReadFile(filepath.Join(w.outputs("//:nixery", "default")[0], "manifest-output.json"))
 	if err != nil || string(b) != w.read("nixery/manifest-output.json") {
 		t.Errorf("Nixery's output is another one (%v):\n%s", err, b)
 	}

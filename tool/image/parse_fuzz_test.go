@@ -72,3 +72,50 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// Whatever ParseIndex takes names images by digests that are safe as file names, each with a
+// platform, and is a fixed point: what BuildIndex makes of it is taken again.
+func FuzzParseIndex(f *testing.F) {
+	for _, name := range []string{"index.json", "index.docker.json"} {
+		b, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		if _, err := ParseIndex(b); err != nil {
+			f.Fatal(err)
+		}
+		text := string(b)
+		f.Add(text)
+		f.Add(strings.Replace(text, "sha256:", "sha256:../", 1))
+		f.Add(strings.Replace(text, `"platform":{`, `"platform":null,"x":{`, 1))
+		f.Add(strings.Replace(text, `"manifests":[{`, `"manifests":[{},{`, 1))
+		f.Add(strings.Replace(text, `"size":`, `"size":9999999999`, 1))
+		f.Add(text + "{}")
+	}
+	f.Add("null")
+	safe := regexp.MustCompile("^blobs/sha256/[0-9a-f]{64}$")
+	f.Fuzz(func(t *testing.T, text string) {
+		x, err := ParseIndex([]byte(text))
+		if err != nil {
+			return
+		}
+		if x.Descriptor.Digest != digest.FromString(text) || x.Descriptor.Size != int64(len(text)) || len(x.Manifests) == 0 {
+			t.Fatalf("%+v", x)
+		}
+		for _, d := range x.Manifests {
+			if !safe.MatchString(blobName(d)) || d.Size < 0 || d.Platform == nil {
+				t.Fatalf("image %+v", d)
+			}
+		}
+		if _, err := x.WithImages(nil); err == nil {
+			t.Fatal("an index without its images")
+		}
+		built, err := BuildIndex(x.Manifests, nil)
+		if err != nil {
+			return // two for one platform
+		}
+		if again, err := ParseIndex(built.Bytes); err != nil || again.Descriptor.Digest != built.Descriptor.Digest {
+			t.Fatalf("what BuildIndex made is not taken: %v", err)
+		}
+	})
+}

@@ -8,6 +8,9 @@
 // layers; the names, and docker's manifest.json against index.json where it is
 // there; and that nothing lies about that no document refers to.
 //
+// A docker archive that is no OCI layout is held to manifest.json, and to docker's image
+// spec v1.0 where it has the file repositories.
+//
 // Layers of store paths are held to more than OCI asks: see [checkTar].
 //
 // It shares no code with what makes images, save for the grammars of names and

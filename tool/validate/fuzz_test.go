@@ -102,3 +102,26 @@ func FuzzDocuments(f *testing.F) {
 		}
 	})
 }
+
+// Whatever a docker archive's documents say, the oracle comes to an end and doesn't panic.
+func FuzzDockerArchive(f *testing.F) {
+	id := strings.Repeat("a", 64)
+	const config = `{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"]}}`
+	f.Add(`[{"Config":"config.json","RepoTags":["web:dev"],"Layers":["`+id+`/layer.tar"]}]`, config, `{"web":{"dev":"`+id+`"}}`, `{"id":"`+id+`","Size":1024}`)
+	f.Add(`[{"Config":"config.json","RepoTags":["web:dev","web:dev"],"Layers":["layer.tar","../layer.tar",""]}]`, config, `{"a":{"":""}}`, `null`)
+	f.Add(`[{"Config":"manifest.json"},{},null]`, `{}`, `[]`, `[]`)
+	f.Add(`[{"Config":"config.json","Layers":["config.json","config.json"]}]`, config, `null`, ``)
+	f.Fuzz(func(t *testing.T, docker, config, repositories, layer string) {
+		files := map[string]file{}
+		for name, content := range map[string]string{
+			"manifest.json": docker, "config.json": config, "repositories": repositories,
+			id + "/json": layer, id + "/VERSION": "1.0", id + "/layer.tar": strings.Repeat("\x00", 1024),
+		} {
+			files[name] = file{int64(len(content)), func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }}
+		}
+		c := newChecker(context.Background(), files)
+		if err := c.run(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
