@@ -768,12 +768,21 @@ func TestImage_IndexInIndex(t *testing.T) {
 // What can't be read at all is an error, not a fault.
 func TestImage_Errors(t *testing.T) {
 	dir := t.TempDir()
-	for name, content := range map[string][]byte{"text": bytes.Repeat([]byte("text "), 1000), "compressed": gz(goodArchive(t))} {
+	text, packed := bytes.Repeat([]byte("text "), 1000), gz(goodArchive(t))
+	for name, test := range map[string]struct {
+		content []byte
+		want    string
+	}{
+		"text":            {text, "neither a directory nor a tar"},
+		"compressed text": {gz(text), "neither a directory nor a tar"},
+		"cut off":         {packed[:len(packed)/2], "gzip: unexpected EOF"},
+		"no gzip":         {packed[:3], "gzip: unexpected EOF"},
+	} {
 		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, content, 0o644); err != nil {
+		if err := os.WriteFile(path, test.content, 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := validate.Image(context.Background(), path); err == nil || !strings.Contains(err.Error(), path+": neither a directory nor a tar") {
+		if _, err := validate.Image(context.Background(), path); err == nil || !strings.Contains(err.Error(), path+": "+test.want) {
 			t.Errorf("%s: error %v", name, err)
 		}
 	}
