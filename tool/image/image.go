@@ -3,7 +3,6 @@ package image
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 
@@ -41,38 +40,63 @@ type Image struct {
 // Build makes the config and the manifest of an image that has the given layers, lowest first.
 //
 // A store path that is in two layers, more than [MaxLayers] layers, none at
-// all, and bad settings are errors.
+// all, a setting that names a store path which is not there, and bad settings are errors.
 func Build(s Settings, layers []*digestfile.File) (*Image, error) {
-	platform, config, created, err := s.config()
+	return BuildOn(nil, s, layers)
+}
+
+// BuildOn makes an image on a base, which may be nil: the base's layers come first,
+// and its config is what the settings don't say otherwise. Layers all of whose
+// store paths the base has are left out.
+//
+// A base for another platform is an error, and whatever is one for [Build].
+func BuildOn(base *Base, s Settings, layers []*digestfile.File) (*Image, error) {
+	say, err := s.say()
 	if err != nil {
-		return nil, err
-	}
-	if err := checkLayers(layers); err != nil {
 		return nil, err
 	}
 	types, err := mediaTypesNamed(s.MediaTypes)
 	if err != nil {
 		return nil, err
 	}
-	doc := ocispec.Image{
-		Created:  &created,
-		Platform: platform,
-		Config:   config,
-		RootFS:   ocispec.RootFS{Type: "layers"},
-	}
+	doc := &configDocument{RootFS: ocispec.RootFS{Type: "layers"}}
 	manifest := ocispec.Manifest{
 		Versioned:   specs.Versioned{SchemaVersion: 2},
 		MediaType:   types.manifest,
-		Annotations: s.Annotations,
+		Annotations: say.annotations,
 	}
-	for _, l := range layers {
-		doc.RootFS.DiffIDs = append(doc.RootFS.DiffIDs, l.DiffID)
-		doc.History = append(doc.History, ocispec.History{Created: &created, CreatedBy: HistoryCreatedBy, Comment: historyComment(l)})
-		d, err := types.describeLayer(l.Descriptor)
-		if err != nil {
+	if base != nil {
+		if doc, err = base.document(); err != nil {
 			return nil, err
 		}
-		manifest.Layers = append(manifest.Layers, d)
+		if err := base.checkPlatform(doc.Platform, say.platform); err != nil {
+			return nil, err
+		}
+		if layers, err = base.added(layers); err != nil {
+			return nil, err
+		}
+		manifest.Layers = append(manifest.Layers, base.Layers...)
+	}
+	if err := s.checkCount(len(manifest.Layers), len(layers)); err != nil {
+		return nil, err
+	}
+	paths, err := pathsOf(base, layers, len(manifest.Layers))
+	if err != nil {
+		return nil, err
+	}
+	if err := paths.checkNamed(say); err != nil {
+		return nil, err
+	}
+	doc.say(say)
+	for _, l := range layers {
+		doc.RootFS.DiffIDs = append(doc.RootFS.DiffIDs, l.DiffID)
+		doc.History = append(doc.History, ocispec.History{Created: &say.created, CreatedBy: HistoryCreatedBy, Comment: historyComment(l)})
+		manifest.Layers = append(manifest.Layers, l.Descriptor)
+	}
+	for i, l := range manifest.Layers {
+		if manifest.Layers[i], err = types.describeLayer(l); err != nil {
+			return nil, err
+		}
 	}
 	img := &Image{Layers: manifest.Layers, DiffIDs: doc.RootFS.DiffIDs}
 	if img.Config, err = marshal("config", doc); err != nil {
@@ -84,31 +108,43 @@ func Build(s Settings, layers []*digestfile.File) (*Image, error) {
 		return nil, err
 	}
 	img.Descriptor = describe(types.manifest, img.Manifest)
-	img.Descriptor.Platform = &platform
+	img.Descriptor.Platform = &say.platform
 	return img, nil
 }
 
-func checkLayers(layers []*digestfile.File) error {
-	if len(layers) == 0 {
-		return errors.New("the image has no layers: name at least one digest file")
-	}
-	if len(layers) > MaxLayers {
-		return fmt.Errorf("the image has %d layers, but docker's graph drivers (overlay2, vfs) refuse more than %d: put more store paths into one layer", len(layers), MaxLayers)
+// say puts what settings say over what the document says, which may be nothing.
+// The comment and the time are the image's own in any case.
+func (doc *configDocument) say(s *said) {
+	doc.Created, doc.Comment, doc.Platform = &s.created, s.comment, s.platform
+	replace(&doc.Author, s.author)
+	doc.Config = s.config.onBase(doc.Config)
+	doc.Config.Env = prependVariables(doc.Config.Env, s.envPrepend)
+}
+
+// pathsOf returns the store paths of the image, each of which may be in one layer.
+// The image's own layers lie on below others.
+func pathsOf(base *Base, layers []*digestfile.File, below int) (*storePaths, error) {
+	paths := newStorePaths()
+	if base != nil {
+		for p := range base.StorePaths {
+			paths.add(p)
+		}
 	}
 	owner := map[store.Path]int{}
 	for i, l := range layers {
 		if err := checkBlob(l.Descriptor); err != nil {
-			return fmt.Errorf("layer %d: %w", i+1, err)
+			return nil, fmt.Errorf("layer %d: %w", below+i+1, err)
 		}
 		for _, p := range l.StorePaths {
 			if first, twice := owner[p.Path]; twice {
-				return fmt.Errorf("%s is in two layers: %s (layer %d of the image) and %s (layer %d); each store path belongs in one",
-					p.Path, layers[first].Descriptor.Digest, first+1, l.Descriptor.Digest, i+1)
+				return nil, fmt.Errorf("%s is in two layers: %s (layer %d of the image) and %s (layer %d); each store path belongs in one",
+					p.Path, layers[first].Descriptor.Digest, below+first+1, l.Descriptor.Digest, below+i+1)
 			}
 			owner[p.Path] = i
+			paths.add(p.Path)
 		}
 	}
-	return nil
+	return paths, nil
 }
 
 // checkBlob refuses descriptors that an archive or a layout can't hold.

@@ -37,12 +37,20 @@ type Settings struct {
 	// Variant is the CPU's variant, such as "v7" of "arm"; mostly empty.
 	Variant string `json:"variant,omitempty"`
 
-	// Entrypoint is the program and its first arguments.
-	Entrypoint []string `json:"entrypoint,omitempty"`
+	// ConfigJSON is a config as docker and OCI write it ([ParseConfigJSON]); what the
+	// other settings say goes over it, and it goes over the base's.
+	ConfigJSON string `json:"configJson,omitempty"`
+	// Entrypoint is the program and its first arguments. It clears the base's Cmd;
+	// empty but not nil, it clears the base's entrypoint.
+	Entrypoint []string `json:"entrypoint,omitzero"`
 	// Cmd is the arguments that `docker run` replaces; the program too, without Entrypoint.
-	Cmd []string `json:"cmd,omitempty"`
-	// Env is the environment, each "NAME=value", in this order; no name twice.
+	// Empty but not nil, it clears the base's.
+	Cmd []string `json:"cmd,omitzero"`
+	// Env is the environment, each "NAME=value", in this order; no name twice. It is added to the base's.
 	Env []string `json:"env,omitempty"`
+	// EnvPrepend is put in front of variables that are lists joined by colons, the base's too:
+	// "PATH=/nix/store/…/bin".
+	EnvPrepend []string `json:"envPrepend,omitempty"`
 	// Labels are the config's labels.
 	Labels map[string]string `json:"labels,omitempty"`
 	// User is a name or a number, alone or with a group: "nobody", "1000:100".
@@ -55,12 +63,39 @@ type Settings struct {
 	Volumes []string `json:"volumes,omitempty"`
 	// StopSignal is a signal's name or number: "SIGTERM", "SIGRTMIN+3", "15".
 	StopSignal string `json:"stopSignal,omitempty"`
-	// Created is a time as RFC 3339 has it; [DefaultCreated] when empty.
+	// Healthcheck is how to ask the program whether it is well: "CMD" and a program with its
+	// arguments, "CMD-SHELL" and a line of shell, or "NONE".
+	Healthcheck []string `json:"healthcheck,omitempty"`
+	// HealthcheckOptions are those of a Dockerfile's HEALTHCHECK: interval, timeout,
+	// start-period and start-interval, each a time such as "30s", and retries, a number.
+	HealthcheckOptions map[string]string `json:"healthcheckOptions,omitempty"`
+	// Shell is what a Dockerfile that is built on the image runs its lines of shell by.
+	Shell []string `json:"shell,omitempty"`
+	// OnBuild are instructions for a Dockerfile that is built on the image.
+	OnBuild []string `json:"onBuild,omitempty"`
+	// Author is who is to be asked about the image.
+	Author string `json:"author,omitempty"`
+	// Comment is a line about the image.
+	Comment string `json:"comment,omitempty"`
+	// Created is a time as RFC 3339 has it, or in seconds since 1970; [DefaultCreated] when empty.
 	Created string `json:"created,omitempty"`
 	// Annotations are the manifest's annotations.
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// MediaTypes is [MediaTypesOCI] or [MediaTypesDocker]; the former when empty.
 	MediaTypes string `json:"mediaTypes,omitempty"`
+
+	// MaxLayers is the greatest number of layers, the base's among them; 0 for [MaxLayers].
+	MaxLayers int `json:"maxLayers,omitempty"`
+	// BaseLayers is how many layers the base is said to have; 0 if nothing is said.
+	BaseLayers int `json:"baseLayers,omitempty"`
+
+	// Stamp says that {KEY} in labels, annotations, author, comment and created stands
+	// for a value of Status, or of StampDefaults.
+	Stamp bool `json:"stamp,omitempty"`
+	// StampDefaults are values for keys that Status hasn't.
+	StampDefaults map[string]string `json:"stampDefaults,omitempty"`
+	// Status is what is known of the build: no part of the settings' JSON.
+	Status Status `json:"-"`
 }
 
 // ReadSettings reads and checks the settings file at path.
@@ -82,7 +117,7 @@ func ReadSettings(path string) (*Settings, error) {
 }
 
 // ParseSettings reads settings from JSON and checks them as [Settings.Check]
-// does. It is strict, as package strictjson says.
+// does, unless they are to be stamped. It is strict, as package strictjson says.
 func ParseSettings(b []byte) (*Settings, error) {
 	if len(b) > MaxSettingsSize {
 		return nil, fmt.Errorf("over %d bytes", MaxSettingsSize)
@@ -100,148 +135,190 @@ func ParseSettings(b []byte) (*Settings, error) {
 	field("architecture", strictjson.StringInto(&s.Architecture))
 	field("os", strictjson.StringInto(&s.OS))
 	field("variant", strictjson.StringInto(&s.Variant))
+	field("configJson", strictjson.StringInto(&s.ConfigJSON))
 	field("entrypoint", listInto(&s.Entrypoint))
 	field("cmd", listInto(&s.Cmd))
 	field("env", listInto(&s.Env))
+	field("envPrepend", listInto(&s.EnvPrepend))
 	field("labels", mapInto(&s.Labels))
 	field("user", strictjson.StringInto(&s.User))
 	field("workingDir", strictjson.StringInto(&s.WorkingDir))
 	field("exposedPorts", listInto(&s.ExposedPorts))
 	field("volumes", listInto(&s.Volumes))
 	field("stopSignal", strictjson.StringInto(&s.StopSignal))
+	field("healthcheck", listInto(&s.Healthcheck))
+	field("healthcheckOptions", mapInto(&s.HealthcheckOptions))
+	field("shell", listInto(&s.Shell))
+	field("onBuild", listInto(&s.OnBuild))
+	field("author", strictjson.StringInto(&s.Author))
+	field("comment", strictjson.StringInto(&s.Comment))
 	field("created", strictjson.StringInto(&s.Created))
 	field("annotations", mapInto(&s.Annotations))
 	field("mediaTypes", strictjson.StringInto(&s.MediaTypes))
+	field("maxLayers", countInto(&s.MaxLayers))
+	field("baseLayers", countInto(&s.BaseLayers))
+	field("stamp", boolInto(&s.Stamp))
+	field("stampDefaults", mapInto(&s.StampDefaults))
 	if err := doc.Fields(fields...); err != nil {
 		return nil, err
+	}
+	if s.Stamp {
+		return s, nil // What the values make of them is known later.
 	}
 	return s, s.Check()
 }
 
-func listInto(p *[]string) func(*strictjson.Value) error {
+// countInto reads a number of layers.
+func countInto(p *int) func(*strictjson.Value) error {
 	return func(v *strictjson.Value) error {
-		return v.Each(func(e *strictjson.Value) error {
-			text, err := e.Text()
-			*p = append(*p, text)
-			return err
-		})
-	}
-}
-
-func mapInto(p *map[string]string) func(*strictjson.Value) error {
-	return func(v *strictjson.Value) error {
-		*p = map[string]string{}
-		return v.Members(func(name string, m *strictjson.Value) (err error) {
-			(*p)[name], err = m.Text()
-			return err
-		})
+		n, err := v.Int()
+		if err == nil && (n < 0 || n > MaxLayers) {
+			err = v.Errorf("want 0 to %d, found %d", MaxLayers, n)
+		}
+		*p = int(n)
+		return err
 	}
 }
 
 // Check says what is wrong with the settings: every fault, each with the
 // setting's name and the value, or nil.
 func (s *Settings) Check() error {
-	_, _, _, err := s.config()
+	_, err := s.say()
 	return err
 }
 
-// config returns what the settings say in image-spec's terms.
-func (s *Settings) config() (ocispec.Platform, ocispec.ImageConfig, time.Time, error) {
+// said is what settings say, in the terms of a config and a manifest.
+type said struct {
+	platform        ocispec.Platform
+	config          containerConfig
+	envPrepend      []string
+	author, comment string
+	created         time.Time
+	annotations     map[string]string
+}
+
+// say puts the settings into image-spec's terms.
+func (s *Settings) say() (*said, error) {
 	var faults []error
 	fault := func(name, value string, err error) {
 		if err != nil {
 			faults = append(faults, fmt.Errorf("%s: %q: %w", name, value, err))
 		}
 	}
-	platform, err := s.platform()
-	if err != nil {
+	out := &said{envPrepend: s.EnvPrepend}
+	var err error
+	if out.platform, err = s.platform(); err != nil {
 		faults = append(faults, err)
 	}
-	c := ocispec.ImageConfig{
-		User: s.User, Env: s.Env, Entrypoint: s.Entrypoint, Cmd: s.Cmd,
-		WorkingDir: s.WorkingDir, Labels: s.Labels, StopSignal: s.StopSignal,
-	}
-	if s.User != "" {
-		fault("user", s.User, checkUser(s.User))
-	}
-	for name, args := range map[string][]string{"entrypoint": s.Entrypoint, "cmd": s.Cmd} {
-		for _, a := range args {
-			fault(name, a, checkText(a))
+	below := new(containerConfig)
+	if s.ConfigJSON != "" {
+		if below, err = parseConfigJSON([]byte(s.ConfigJSON)); err != nil {
+			faults = append(faults, fmt.Errorf("config_json: %w", err))
+			below = new(containerConfig)
 		}
+		below.check(func(name, value string, err error) { fault("config_json: "+name, value, err) })
 	}
-	if len(s.Entrypoint) > 0 && s.Entrypoint[0] == "" {
-		fault("entrypoint", "", errors.New("the program's name is empty"))
-	}
-	seen := map[string]bool{}
-	for _, e := range s.Env {
-		name, _, ok := strings.Cut(e, "=")
-		switch {
-		case !ok || name == "":
-			fault("env", e, errors.New("want NAME=value"))
-		case seen[name]:
-			fault("env", e, fmt.Errorf("%s is set twice", name))
-		default:
-			fault("env", e, checkText(e))
-		}
-		seen[name] = true
-	}
-	for what, m := range map[string]map[string]string{"labels": s.Labels, "annotations": s.Annotations} {
-		for k, v := range m {
-			if k == "" {
-				fault(what, k, errors.New("the key is empty"))
-			}
-			fault(what, k, checkText(k))
-			fault(what, k, checkText(v))
-		}
-	}
-	if s.WorkingDir != "" {
-		fault("workingDir", s.WorkingDir, checkDir(s.WorkingDir))
+	stamped := s.stamper(fault)
+	own := containerConfig{
+		ImageConfig: ocispec.ImageConfig{
+			User: s.User, Env: s.Env, Entrypoint: s.Entrypoint, Cmd: s.Cmd,
+			WorkingDir: s.WorkingDir, Labels: stamped.all("labels", s.Labels), StopSignal: s.StopSignal,
+		},
+		Healthcheck: parseHealthcheck(s.Healthcheck, s.HealthcheckOptions, fault),
+		Shell:       s.Shell,
+		OnBuild:     s.OnBuild,
 	}
 	for _, p := range s.ExposedPorts {
 		port, err := parsePort(p)
-		if _, twice := c.ExposedPorts[port]; err == nil && twice {
+		if _, twice := own.ExposedPorts[port]; twice && err == nil {
 			err = fmt.Errorf("%s is listed twice", port)
 		}
 		fault("exposedPorts", p, err)
-		if c.ExposedPorts == nil {
-			c.ExposedPorts = map[string]struct{}{}
-		}
-		c.ExposedPorts[port] = struct{}{}
+		own.ExposedPorts = union(own.ExposedPorts, map[string]struct{}{port: {}})
 	}
 	for _, v := range s.Volumes {
-		err := checkDir(v)
-		if _, twice := c.Volumes[v]; twice {
-			err = errors.New("listed twice")
-		} else if strings.Trim(v, "/") == "" && err == nil {
-			err = errors.New("the root can't be a volume")
+		if _, twice := own.Volumes[v]; twice {
+			fault("volumes", v, errors.New("listed twice"))
 		}
-		fault("volumes", v, err)
-		if c.Volumes == nil {
-			c.Volumes = map[string]struct{}{}
-		}
-		c.Volumes[v] = struct{}{}
+		own.Volumes = union(own.Volumes, map[string]struct{}{v: {}})
 	}
-	if s.StopSignal != "" {
-		fault("stopSignal", s.StopSignal, checkSignal(s.StopSignal))
-	}
+	own.check(fault)
+	out.config = own.over(*below)
+	checkEnv("envPrepend", s.EnvPrepend, fault)
+
+	out.annotations = union(s.fileAnnotations, stamped.all("annotations", s.Annotations))
+	checkKeys("annotations", out.annotations, fault)
 	switch types, err := mediaTypesNamed(s.MediaTypes); {
 	case err != nil:
 		faults = append(faults, err)
-	case types == dockerTypes && len(s.Annotations) > 0:
+	case types == dockerTypes && len(out.annotations) > 0:
 		faults = append(faults, errors.New("annotations: docker's manifests have none: leave them out, or use OCI's media types"))
 	}
-	created := s.Created
-	if created == "" {
-		created = DefaultCreated
-	}
-	at, err := time.Parse(time.RFC3339, created)
-	at = at.UTC()
-	if err != nil || at.Year() < 0 || at.Year() > 9999 {
-		fault("created", created, errors.New("want a time as RFC 3339 has it, such as "+DefaultCreated))
+	out.author, out.comment = stamped.one("author", s.Author), stamped.one("comment", s.Comment)
+	fault("author", out.author, checkText(out.author))
+	fault("comment", out.comment, checkText(out.comment))
+	n := len(faults)
+	created := stamped.one("created", s.Created)
+	out.created, err = parseCreated(created)
+	if len(faults) == n {
+		fault("created", created, err)
 	}
 	// Several faults come out of maps: sort them, so that the message is the same each time.
 	slices.SortStableFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return platform, c, at, joinFaults(faults)
+	return out, joinFaults(faults)
+}
+
+// stamper puts the build's values into settings.
+type stamper struct {
+	stamp *Stamp // nil: there are none
+	fault func(name, value string, err error)
+}
+
+func (s *Settings) stamper(fault func(name, value string, err error)) *stamper {
+	if !s.Stamp {
+		return &stamper{fault: fault}
+	}
+	return &stamper{stamp: &Stamp{Status: s.Status, Defaults: s.StampDefaults}, fault: fault}
+}
+
+func (s *stamper) one(name, value string) string {
+	if s.stamp == nil {
+		return value
+	}
+	out, err := s.stamp.apply(value)
+	if err != nil {
+		s.fault(name, value, err)
+		return value
+	}
+	return out
+}
+
+func (s *stamper) all(name string, values map[string]string) map[string]string {
+	if s.stamp == nil {
+		return values
+	}
+	out := make(map[string]string, len(values))
+	for k, v := range values {
+		out[k] = s.one(name, v)
+	}
+	return out
+}
+
+// parseCreated reads a time as RFC 3339 has it, or in seconds since 1970, which is
+// what Bazel's BUILD_TIMESTAMP and SOURCE_DATE_EPOCH are.
+func parseCreated(s string) (time.Time, error) {
+	if s == "" {
+		s = DefaultCreated
+	}
+	at, err := time.Parse(time.RFC3339, s)
+	if seconds, e := strconv.ParseInt(s, 10, 64); e == nil {
+		at, err = time.Unix(seconds, 0), nil
+	}
+	at = at.UTC()
+	if err != nil || at.Year() < 0 || at.Year() > 9999 {
+		return at, errors.New("want a time as RFC 3339 has it, such as " + DefaultCreated + ", or in seconds since 1970")
+	}
+	return at, nil
 }
 
 // faultList is several errors of equal rank, one a line.
@@ -322,6 +399,14 @@ func checkDir(s string) error {
 		return errors.New(`want a path without ".."`)
 	}
 	return checkText(s)
+}
+
+func checkVolume(s string) error {
+	err := checkDir(s)
+	if err == nil && strings.Trim(s, "/") == "" {
+		err = errors.New("the root can't be a volume")
+	}
+	return err
 }
 
 // maxID is the greatest uid and gid that runc takes.

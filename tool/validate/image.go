@@ -166,7 +166,7 @@ func storeDirs(history []ocispec.History) []string {
 		}
 		paths, _, _ := image.ParseHistoryComment(h.Comment)
 		for _, p := range paths {
-			if dir := p.Dir()[1:]; !slices.Contains(dirs, dir) && len(dirs) < maxStoreDirs {
+			if dir := p.Path.Dir()[1:]; !slices.Contains(dirs, dir) && len(dirs) < maxStoreDirs {
 				dirs = append(dirs, dir)
 			}
 		}
@@ -198,9 +198,9 @@ func (c *checker) checkHistory(name string, config *ocispec.Image, history []oci
 		}
 		told := map[store.Path]bool{}
 		for _, p := range paths {
-			told[p] = true
-			if _, ok := slices.BinarySearch(f.StorePaths, string(p)); !ok {
-				c.add(name, "history of layer %d tells of %s: it is not in %s", i+1, p, f.Digest)
+			told[p.Path] = true
+			if _, ok := slices.BinarySearch(f.StorePaths, string(p.Path)); !ok {
+				c.add(name, "history of layer %d tells of %s: it is not in %s", i+1, p.Path, f.Digest)
 			}
 		}
 		var untold []string
