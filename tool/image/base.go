@@ -72,11 +72,14 @@ func (b *Base) document() (*configDocument, error) {
 // checkPlatform wants the base to be for the platform p. A variant that one of
 // them doesn't say is the CPU's usual one.
 func (b *Base) checkPlatform(base, p ocispec.Platform) error {
-	if base.OS != p.OS || base.Architecture != p.Architecture || usualVariant(base) != usualVariant(p) {
+	if base.OS != p.OS || base.Architecture != p.Architecture || !SameVariant(base, p) {
 		return fmt.Errorf("base %s: it is for %s, but the image for %s", b.Name, PlatformText(base), PlatformText(p))
 	}
 	return nil
 }
+
+// SameVariant reports whether two platforms of one architecture have the same variant of it.
+func SameVariant(a, b ocispec.Platform) bool { return usualVariant(a) == usualVariant(b) }
 
 // usualVariant is the variant, or what clients take for none (containerd, platforms/database.go).
 func usualVariant(p ocispec.Platform) string {

@@ -15,7 +15,8 @@ import (
 type Linking int
 
 const (
-	// Symlink makes a relative symbolic link to the blob's file. skopeo, umoci and
+	// Symlink makes a relative symbolic link to the blob's file, or copies a blob that
+	// has none of its own. skopeo, umoci and
 	// podman follow it; go-containerregistry (crane) from 0.22 on refuses it.
 	Symlink Linking = iota
 	// Copy copies the bytes and checks them on the way.
@@ -45,7 +46,7 @@ func WriteLayout(ctx context.Context, dir string, c Content, blobs []Blob, tags 
 		buf := make([]byte, copyBufferSize)
 		for _, b := range p.blobs {
 			to := filepath.Join(blobDir, b.Descriptor.Digest.Encoded())
-			if how == Symlink {
+			if how == Symlink && (b.Path != "" || b.Open == nil) {
 				err = linkBlob(b, blobDir, to)
 			} else {
 				err = copyBlob(ctx, b, to, io.Discard, buf)

@@ -123,3 +123,6 @@ func (s *storePaths) checkNamed(what *said) error {
 	slices.SortStableFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return joinFaults(faults)
 }
+
+// StorePathsIn returns the store paths that a text names, each once, in order.
+func StorePathsIn(text string) []store.Path { return newStorePaths().missingIn(text) }

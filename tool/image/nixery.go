@@ -64,7 +64,7 @@ func WriteNixery(ctx context.Context, dir string, img *Image, blobs []Blob, how 
 			h := md5.New()
 			to := filepath.Join(dir, b.Descriptor.Digest.Encoded())
 			var err error
-			if how == Symlink {
+			if how == Symlink && (b.Path != "" || b.Open == nil) {
 				if err = linkBlob(b, dir, to); err == nil {
 					err = b.copyTo(ctx, h, buf)
 				}

@@ -96,6 +96,8 @@ type Settings struct {
 	StampDefaults map[string]string `json:"stampDefaults,omitempty"`
 	// Status is what is known of the build: no part of the settings' JSON.
 	Status Status `json:"-"`
+
+	fileLabels, fileAnnotations map[string]string // of [Settings.AddFiles]
 }
 
 // ReadSettings reads and checks the settings file at path.
@@ -207,7 +209,7 @@ func (s *Settings) say() (*said, error) {
 	}
 	out := &said{envPrepend: s.EnvPrepend}
 	var err error
-	if out.platform, err = s.platform(); err != nil {
+	if out.platform, err = s.Platform(); err != nil {
 		faults = append(faults, err)
 	}
 	below := new(containerConfig)
@@ -222,7 +224,7 @@ func (s *Settings) say() (*said, error) {
 	own := containerConfig{
 		ImageConfig: ocispec.ImageConfig{
 			User: s.User, Env: s.Env, Entrypoint: s.Entrypoint, Cmd: s.Cmd,
-			WorkingDir: s.WorkingDir, Labels: stamped.all("labels", s.Labels), StopSignal: s.StopSignal,
+			WorkingDir: s.WorkingDir, Labels: union(s.fileLabels, stamped.all("labels", s.Labels)), StopSignal: s.StopSignal,
 		},
 		Healthcheck: parseHealthcheck(s.Healthcheck, s.HealthcheckOptions, fault),
 		Shell:       s.Shell,
@@ -345,7 +347,8 @@ func joinFaults(faults []error) error {
 	return nil
 }
 
-func (s *Settings) platform() (ocispec.Platform, error) {
+// Platform returns the platform that the settings are for.
+func (s *Settings) Platform() (ocispec.Platform, error) {
 	if s.System != "" {
 		if s.Architecture != "" || s.OS != "" || s.Variant != "" {
 			return ocispec.Platform{}, fmt.Errorf("system: %q: say either this or architecture, os and variant", s.System)

@@ -135,3 +135,21 @@ func (s Stamp) missing(key string) error {
 	}
 	return fmt.Errorf("{%s} has no value: the build's status has %s", key, strings.Join(slices.Sorted(maps.Keys(s.Status)), ", "))
 }
+
+// AddFiles adds the labels and annotations of files ([ReadKeyValues]) to those of the
+// settings, which go before them. What stands in files is taken as it is: {KEY} is not replaced.
+func (s *Settings) AddFiles(labels, annotations []string) error {
+	for _, f := range []struct {
+		paths []string
+		to    *map[string]string
+	}{{labels, &s.fileLabels}, {annotations, &s.fileAnnotations}} {
+		for _, path := range f.paths {
+			m, err := ReadKeyValues(path)
+			if err != nil {
+				return err
+			}
+			*f.to = union(*f.to, m)
+		}
+	}
+	return nil
+}

@@ -18,13 +18,17 @@ type parts struct {
 	configs, manifests []string // paths, in pairs
 	layers, blobs      []string // paths, in pairs
 	tags               []string
+	tagsFile           string
+	bases              []*baseFile
 }
 
 func (p *parts) flags() map[string]func(string) error {
 	known := map[string]func(string) error{
-		"--index": once(&p.index),
-		"--tag":   func(v string) error { p.tags = append(p.tags, v); return nil },
+		"--index":     once(&p.index),
+		"--tag":       func(v string) error { p.tags = append(p.tags, v); return nil },
+		"--tags-file": once(&p.tagsFile),
 	}
+	registerBases(known, &p.bases)
 	pairs(known, "--config", &p.configs, "--manifest", &p.manifests)
 	pairs(known, "--layer", &p.layers, "--blob", &p.blobs)
 	return known
@@ -63,39 +67,60 @@ func (p *parts) check(command string) error {
 	return nil
 }
 
-// read reads what the arguments name, save the blobs.
-func (p *parts) read() (image.Content, []image.Blob, error) {
+// read reads what the arguments name, save the blobs, which may be read until done is called.
+func (p *parts) read() (_ image.Content, _ []image.Blob, done func(), _ error) {
+	fail := func(err error) (image.Content, []image.Blob, func(), error) { return nil, nil, nil, err }
 	var images []*image.Image
 	for i := range p.configs {
 		img, err := readImage(p.configs[i], p.manifests[i])
 		if err != nil {
-			return nil, nil, err
+			return fail(err)
 		}
 		images = append(images, img)
+	}
+	if p.tagsFile != "" {
+		tags, err := readTags(p.tagsFile)
+		if err != nil {
+			return fail(err)
+		}
+		p.tags = append(p.tags, tags...)
 	}
 	blobs := make([]image.Blob, len(p.layers))
 	for i, path := range p.layers {
 		f, err := digestfile.Read(path)
 		if err != nil {
-			return nil, nil, err
+			return fail(err)
 		}
 		blobs[i] = image.Blob{Descriptor: f.Descriptor, UncompressedSize: f.UncompressedSize, Path: p.blobs[i]}
 	}
-	if p.index == "" {
-		return images[0], blobs, nil
+	var content image.Content = images[0]
+	if p.index != "" {
+		index, err := readIndex(p.index, images)
+		if err != nil {
+			return fail(err)
+		}
+		content = index
 	}
-	b, err := readMetadata(p.index)
+	blobs, done, err := withBases(p.bases, images, blobs)
 	if err != nil {
-		return nil, nil, err
+		return fail(err)
+	}
+	return content, blobs, done, nil
+}
+
+func readIndex(path string, images []*image.Image) (*image.Index, error) {
+	b, err := readMetadata(path)
+	if err != nil {
+		return nil, err
 	}
 	index, err := image.ParseIndex(b)
 	if err == nil {
 		index, err = index.WithImages(images)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", p.index, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return index, blobs, nil
+	return index, nil
 }
 
 func readImage(configPath, manifestPath string) (*image.Image, error) {
@@ -156,10 +181,11 @@ func archive(ctx context.Context, args []string) error {
 	if err := form.Check(); err != nil {
 		return usagef("image %s: %w", command, err)
 	}
-	content, blobs, err := p.read()
+	content, blobs, done, err := p.read()
 	if err != nil {
 		return err
 	}
+	defer done()
 	out, err := atomicfile.Create(output)
 	if err != nil {
 		return err

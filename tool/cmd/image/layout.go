@@ -22,9 +22,10 @@ func layout(ctx context.Context, args []string) error {
 	if err := required(command, "--output-dir", outputDir); err != nil {
 		return err
 	}
-	content, blobs, err := p.read()
+	content, blobs, done, err := p.read()
 	if err != nil {
 		return err
 	}
+	defer done()
 	return image.WriteLayout(ctx, outputDir, content, blobs, p.tags, image.Symlink)
 }

@@ -37,16 +37,24 @@ const (
 const usage = `image makes container images out of layers' digest files.
 
 usage:
-  image manifest --settings=FILE --layer=DIGESTFILE... --config-output=FILE --manifest-output=FILE
-                 --descriptor-output=FILE --digest-output=FILE
+  image manifest --settings=FILE [--config-json=FILE] [--label-file=FILE]... [--annotation-file=FILE]... [--stamp-file=FILE]...
+                 [BASE] [--base-config=FILE --base-manifest=FILE [--base-layer=DIGESTFILE]...] --layer=DIGESTFILE...
+                 --config-output=FILE --manifest-output=FILE --descriptor-output=FILE --digest-output=FILE
+  image tags     [--tag=NAME[:TAG]]... [--tag-file=FILE]... [--root=STOREPATH]... [--default-name=KIND]
+                 [--stamp=1 [--stamp-file=FILE]... [--stamp-default=KEY=VALUE]...] --output=FILE
   image index    --descriptor=FILE... [--annotation=NAME=VALUE]... --index-output=FILE --descriptor-output=FILE --digest-output=FILE
-  image archive  [--index=FILE] (--config=FILE --manifest=FILE)... (--layer=DIGESTFILE --blob=FILE)... [--tag=NAME[:TAG]]...
-                 [--format=FORMAT] [--legacy=true] [--compression=none|gzip|zstd] --output=FILE
-  image layout   [--index=FILE] (--config=FILE --manifest=FILE)... (--layer=DIGESTFILE --blob=FILE)... [--tag=NAME[:TAG]]... --output-dir=DIR
-  image nixery   --config=FILE --manifest=FILE (--layer=DIGESTFILE --blob=FILE)... --output-dir=DIR
+  image archive  [--index=FILE] (--config=FILE --manifest=FILE)... (--layer=DIGESTFILE --blob=FILE)... [BASE]... [--tag=NAME[:TAG]]...
+                 [--tags-file=FILE] [--format=FORMAT] [--legacy=true] [--compression=none|gzip|zstd] --output=FILE
+  image layout   [--index=FILE] (--config=FILE --manifest=FILE)... (--layer=DIGESTFILE --blob=FILE)... [BASE]... [--tag=NAME[:TAG]]...
+                 [--tags-file=FILE] --output-dir=DIR
+  image nixery   --config=FILE --manifest=FILE (--layer=DIGESTFILE --blob=FILE)... [BASE]... --output-dir=DIR
+
+BASE is an image to build on, in an OCI layout (its directory, or the index.json in it) or in an
+archive: --base=FILE [--base-name=NAME].
 
 manifest  writes an image's config, manifest, the manifest's OCI descriptor and its
           digest. The layers come lowest first; their blobs are not read.
+tags      writes an image's names, one a line.
 index     writes the index of images for several platforms, by their descriptors, which may
           come in any order, with its own descriptor and digest.
 archive   writes one tar. FORMAT is archive (the default: for docker load, podman load, skopeo
@@ -59,7 +67,7 @@ nixery    writes what Nixery's image builder gives its server: manifest-output.j
 An argument @FILE stands for the arguments in FILE, one a line, as they are.
 `
 
-const commands = "manifest, index, archive, layout or nixery"
+const commands = "manifest, tags, index, archive, layout or nixery"
 
 // usageError is a command line that can't be understood: exit code 2.
 type usageError struct{ error }
@@ -102,7 +110,9 @@ func dispatch(ctx context.Context, args []string, stdout io.Writer) error {
 	}
 	switch name, args := args[0], args[1:]; name {
 	case "manifest":
-		return manifest(args)
+		return manifest(ctx, args)
+	case "tags":
+		return tags(ctx, args)
 	case "index":
 		return index(args)
 	case "archive":

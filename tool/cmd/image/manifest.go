@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"path/filepath"
 
@@ -11,28 +12,39 @@ import (
 
 // manifest is the StrataImage action: settings and digest files in, config,
 // manifest, descriptor and digest out.
-func manifest(args []string) error {
+func manifest(ctx context.Context, args []string) error {
 	const command = "manifest"
-	var settings, configOut, manifestOut, descriptorOut, digestOut string
+	var configOut, manifestOut, descriptorOut, digestOut string
 	var layers []string
-	if err := flags(command, args, map[string]func(string) error{
-		"--settings":          once(&settings),
+	var from settingsFiles
+	var below baseFlags
+	known := map[string]func(string) error{
 		"--layer":             func(v string) error { layers = append(layers, v); return nil },
 		"--config-output":     once(&configOut),
 		"--manifest-output":   once(&manifestOut),
 		"--descriptor-output": once(&descriptorOut),
 		"--digest-output":     once(&digestOut),
-	}); err != nil {
+	}
+	from.register(known)
+	below.register(known)
+	if err := flags(command, args, known); err != nil {
 		return err
 	}
-	if err := required(command, "--settings", settings, "--config-output", configOut,
+	if err := below.check(command); err != nil {
+		return err
+	}
+	if err := required(command, "--settings", from.settings, "--config-output", configOut,
 		"--manifest-output", manifestOut, "--descriptor-output", descriptorOut, "--digest-output", digestOut); err != nil {
 		return err
 	}
 	if err := distinct(command, configOut, manifestOut, descriptorOut, digestOut); err != nil {
 		return err
 	}
-	s, err := image.ReadSettings(settings)
+	s, err := from.read()
+	if err != nil {
+		return err
+	}
+	base, err := below.read(ctx, s)
 	if err != nil {
 		return err
 	}
@@ -42,7 +54,7 @@ func manifest(args []string) error {
 			return err
 		}
 	}
-	img, err := image.Build(*s, files)
+	img, err := image.BuildOn(base, *s, files)
 	if err != nil {
 		return err
 	}

@@ -24,10 +24,11 @@ func nixery(ctx context.Context, args []string) error {
 	if err := required(command, "--output-dir", outputDir); err != nil {
 		return err
 	}
-	content, blobs, err := p.read()
+	content, blobs, done, err := p.read()
 	if err != nil {
 		return err
 	}
+	defer done()
 	// Without --index it is a single image.
 	return image.WriteNixery(ctx, outputDir, content.(*image.Image), blobs, image.Symlink)
 }

@@ -1,0 +1,321 @@
+package base
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/rules-strata/rules_strata/tool/image"
+	"github.com/rules-strata/rules_strata/tool/nar"
+	"github.com/rules-strata/rules_strata/tool/store"
+)
+
+// Whiteouts (OCI image-spec, layer.md).
+const (
+	whiteoutPrefix = ".wh."
+	whiteoutOpaque = ".wh..wh..opq"
+)
+
+// maxStorePaths bounds how many store paths of a base are remembered.
+const maxStorePaths = 1 << 20
+
+// known is what is known of the store paths of the layers so far.
+type known struct {
+	// paths have the hash of their NAR where they are whole.
+	paths map[store.Path]store.Hash
+	dirs  []string // store directories without the slash in front
+}
+
+func newKnown() *known {
+	return &known{paths: map[store.Path]store.Hash{}, dirs: []string{"nix/store", "gnu/store"}}
+}
+
+// see adds a layer that was read.
+func (k *known) see(c *contents) {
+	for p := range k.paths {
+		if c.removed[p] || slices.Contains(c.cleared, strings.TrimPrefix(p.Dir(), "/")) {
+			delete(k.paths, p)
+		}
+	}
+	for p, h := range c.paths {
+		if _, twice := k.paths[p]; twice {
+			h = store.Hash{} // In two layers: what the two make together, nobody says.
+		}
+		k.paths[p] = h
+	}
+}
+
+// tell adds a layer that is not there, by its history. Of a layer of
+// store paths strata says the hashes, which were checked when it was
+// made; its other layers leave store paths alone. Whatever else a layer may hold
+// could have changed what is below it.
+func (k *known) tell(h ocispec.History) {
+	if h.CreatedBy == image.HistoryCreatedBy {
+		if paths, _, err := image.ParseHistoryComment(h.Comment); err == nil {
+			for _, p := range paths {
+				if _, twice := k.paths[p.Path]; twice {
+					p.NarHash = store.Hash{}
+				}
+				k.paths[p.Path] = p.NarHash
+				if dir := p.Path.Dir()[1:]; !slices.Contains(k.dirs, dir) && len(k.dirs) < 8 {
+					k.dirs = append(k.dirs, dir)
+				}
+			}
+			return
+		}
+	}
+	for p := range k.paths {
+		k.paths[p] = store.Hash{}
+	}
+	for _, p := range image.StorePathsIn(h.Comment) { // As dockerTools writes it.
+		k.paths[p] = store.Hash{}
+	}
+}
+
+// contents are the store paths of one layer.
+type contents struct {
+	// paths have the hash of the NAR that they would be; zero if they could be none.
+	paths   map[store.Path]store.Hash
+	removed map[store.Path]bool
+	cleared []string // store directories whose contents below the layer are hidden
+}
+
+// read reads the layer to its end and checks it. [fs.ErrNotExist] if it isn't there.
+func (l layer) read(ctx context.Context, diffID digest.Digest, dirs []string) (*contents, error) {
+	in, _, err := l.source.open(l.file)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	c, err := l.readFrom(&cancellable{ctx, in}, diffID, dirs)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = errors.New(err.Error())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", l.file, err)
+	}
+	return c, nil
+}
+
+func (l layer) readFrom(in io.Reader, diffID digest.Digest, dirs []string) (*contents, error) {
+	want, err := store.ParseHash(l.descriptor.Digest.String())
+	if err != nil {
+		return nil, err
+	}
+	blob := store.NewVerifiedReader(in, l.descriptor.Size, want, "Blob")
+	r, err := decompress(blob, compressionOf(l.descriptor.MediaType))
+	if err != nil {
+		return nil, noEOF(err)
+	}
+	defer r.Close()
+	sum := sha256.New()
+	all := io.TeeReader(r, sum)
+	c := &contents{paths: map[store.Path]store.Hash{}, removed: map[store.Path]bool{}}
+	s := &scan{contents: c, dirs: dirs, sum: sha256.New(), buf: make([]byte, bufferSize)}
+	if err := s.run(tar.NewReader(all)); err != nil {
+		return nil, err
+	}
+	// To the end, so that both hashes are of all of it.
+	for _, rest := range []io.Reader{all, blob} {
+		if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{rest}, s.buf); err != nil {
+			return nil, err
+		}
+	}
+	if got := digest.NewDigestFromBytes(digest.SHA256, sum.Sum(nil)); got != diffID {
+		return nil, fmt.Errorf("its tar has the diff ID %s, but the config says %s", got, diffID)
+	}
+	return c, nil
+}
+
+// scan reads a layer's tar.
+type scan struct {
+	*contents
+	dirs []string
+	buf  []byte
+
+	// The store path under way, and the NAR that it is made into.
+	path store.Path
+	nar  *nar.Writer // nil: it can be none
+	sum  hash.Hash
+}
+
+func (s *scan) run(tr *tar.Reader) error {
+	for {
+		h, err := tr.Next()
+		if err == io.EOF {
+			s.finish()
+			return nil
+		}
+		if err != nil {
+			return noEOF(err)
+		}
+		name := path.Clean(strings.TrimLeft(h.Name, "/"))
+		if name == ".." || strings.HasPrefix(name, "../") || strings.IndexByte(name, 0) >= 0 {
+			return fmt.Errorf("entry %q leads out of the image", h.Name)
+		}
+		if err := s.entry(tr, h, name); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *scan) entry(tr *tar.Reader, h *tar.Header, name string) error {
+	dir, base := path.Split(name)
+	dir = strings.TrimSuffix(dir, "/")
+	if hidden, ok := strings.CutPrefix(base, whiteoutPrefix); ok {
+		target := path.Join(dir, hidden)
+		if base == whiteoutOpaque {
+			target = dir
+		}
+		s.hide(target)
+		return nil
+	}
+	for _, d := range s.dirs {
+		if name == d || strings.HasPrefix(d, name+"/") {
+			if h.Typeflag != tar.TypeDir {
+				return fmt.Errorf("/%s is no directory: no store path can be put below it", name)
+			}
+			continue
+		}
+		rest, ok := strings.CutPrefix(name, d+"/")
+		if !ok {
+			continue
+		}
+		first, below, _ := strings.Cut(rest, "/")
+		p, err := store.ParsePath("/" + d + "/" + first)
+		if err != nil {
+			continue // Such as .links: none of the image's business.
+		}
+		return s.inStorePath(tr, h, p, below)
+	}
+	return nil
+}
+
+// hide notes what a whiteout hides. "" is the root.
+func (s *scan) hide(target string) {
+	if target == "." {
+		target = ""
+	}
+	for _, d := range s.dirs {
+		if target == "" || target == d || strings.HasPrefix(d, target+"/") {
+			s.cleared = append(s.cleared, d)
+			continue
+		}
+		if rest, ok := strings.CutPrefix(target, d+"/"); ok {
+			first, below, _ := strings.Cut(rest, "/")
+			p, err := store.ParsePath("/" + d + "/" + first)
+			switch {
+			case err != nil:
+			case below == "":
+				s.removed[p] = true
+			default:
+				s.finishIfNot(p)
+				s.spoil(p)
+			}
+		}
+	}
+}
+
+// inStorePath adds an entry to the NAR of its store path, if that can be one.
+func (s *scan) inStorePath(tr *tar.Reader, h *tar.Header, p store.Path, below string) error {
+	if p != s.path {
+		s.finish()
+		s.path = p
+		if _, again := s.paths[p]; again || len(s.paths) >= maxStorePaths {
+			s.spoil(p) // In pieces, with others between them.
+		} else {
+			s.sum.Reset()
+			s.nar = nar.NewWriter(s.sum)
+		}
+		s.paths[p] = store.Hash{}
+	}
+	if s.nar == nil {
+		return nil
+	}
+	e := nar.Entry{Path: []byte(below), Size: h.Size}
+	switch h.Typeflag {
+	case tar.TypeReg:
+		e.Kind, e.Executable = nar.Regular, h.Mode&0o111 != 0
+	case tar.TypeDir:
+		e.Kind = nar.Directory
+	case tar.TypeSymlink:
+		e.Kind, e.Target = nar.Symlink, []byte(h.Linkname)
+	}
+	if !asInStore(h) || s.nar.WriteEntry(&e) != nil {
+		s.spoil(p)
+		return nil
+	}
+	if e.Kind == nar.Regular {
+		if _, err := io.CopyBuffer(struct{ io.Writer }{s.nar}, struct{ io.Reader }{tr}, s.buf); err != nil {
+			return noEOF(err)
+		}
+	}
+	return nil
+}
+
+// asInStore reports whether an entry has a store's mode and owner, and nothing besides.
+func asInStore(h *tar.Header) bool {
+	if h.Uid != 0 || h.Gid != 0 {
+		return false
+	}
+	for k := range h.PAXRecords {
+		if strings.HasPrefix(k, "SCHILY.xattr.") || strings.HasPrefix(k, "LIBARCHIVE.xattr.") {
+			return false
+		}
+	}
+	switch mode := h.Mode & 0o7777; h.Typeflag {
+	case tar.TypeReg:
+		return mode == 0o444 || mode == 0o555
+	case tar.TypeDir:
+		return mode == 0o555
+	case tar.TypeSymlink:
+		return true
+	}
+	return false
+}
+
+// spoil notes that a store path is none as a store has it.
+func (s *scan) spoil(p store.Path) {
+	s.paths[p] = store.Hash{}
+	if p == s.path {
+		s.nar = nil
+	}
+}
+
+func (s *scan) finishIfNot(p store.Path) {
+	if s.path != p {
+		s.finish()
+	}
+}
+
+// finish ends the store path under way.
+func (s *scan) finish() {
+	if s.nar != nil && s.nar.Close() == nil {
+		s.paths[s.path] = store.Hash(s.sum.Sum(nil))
+	}
+	s.path, s.nar = "", nil
+}
+
+// cancellable fails once its context ends.
+type cancellable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c *cancellable) Read(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(p)
+}
