@@ -11,13 +11,16 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/rules-strata/rules_strata/tool/base"
 	"github.com/rules-strata/rules_strata/tool/image"
 	"github.com/rules-strata/rules_strata/tool/layer"
 	"github.com/rules-strata/rules_strata/tool/lock"
 	"github.com/rules-strata/rules_strata/tool/plan"
+	"github.com/rules-strata/rules_strata/tool/store"
 )
 
 // The values of --format beside those of an archive.
@@ -46,6 +49,10 @@ type buildFlags struct {
 	compression string
 	maxLayers   int
 	tags        []string
+	tagFiles    []string
+	defaultName string
+	base        string
+	baseName    string
 	settings    settingsFlags
 	network     fetchFlags
 }
@@ -69,7 +76,9 @@ what was there before stays.`,
   strata build --root web --compression zstd --entrypoint /nix/store/…/bin/web --env PORT=8080 --port 8080
   strata build --root web --format layout -o web.oci
   strata build --root web --format docker-archive --archive-compression gzip
-  strata build --root web --system all --tag web:dev`,
+  strata build --root web --system all --tag web:dev
+  strata build --root web --base debian.tar --env-prepend PATH=/nix/store/…/bin
+  strata build --root web --stamp-file bazel-out/stable-status.txt --label 'rev={STABLE_GIT_COMMIT}'`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd)
 		},
@@ -84,8 +93,12 @@ what was there before stays.`,
 	fl.StringVar(&f.compressed, "archive-compression", image.ArchiveCompressions()[0], "the `KIND` of the archive's own compression: "+strings.Join(image.ArchiveCompressions(), ", "))
 	fl.StringVar(&f.mediaTypes, "media-types", image.MediaTypesOCI, "whose media types the image has, `KIND` "+image.MediaTypesOCI+" or "+image.MediaTypesDocker+"; changes the digest")
 	fl.StringArrayVar(&f.tags, "tag", nil, "a name `NAME[:TAG]` in the archive; repeatable, changes no digest")
+	fl.StringArrayVar(&f.tagFiles, "tag-file", nil, "a `FILE` with further names, one a line; repeatable")
+	fl.StringVar(&f.defaultName, "default-name", image.DefaultNames()[0], "how to call an image without --tag and --tag-file, `KIND` store-path (the root's name and hash), guix (as guix pack does) or none")
+	fl.StringVar(&f.base, "base", "", "an image to build on: an OCI layout's `DIR`, a layout or a docker archive in a tar")
+	fl.StringVar(&f.baseName, "base-name", "", "which of the images in --base, by its `NAME[:TAG]` or digest")
 	fl.StringVar(&f.compression, "compression", layer.Compressions()[0], "the `KIND` of the layers' compression: "+strings.Join(layer.Compressions(), ", "))
-	fl.IntVar(&f.maxLayers, "max-layers", 0, "the most layers `N` (default: as the lock plans)")
+	fl.IntVar(&f.maxLayers, "max-layers", 0, "the most layers `N`, the base's among them (default: as the lock plans)")
 	fl.StringVar(&f.digestFile, "digest-file", "", "also write the image's digest to `FILE`")
 	fl.BoolVar(&f.json, "json", false, "print digest, layers and their store paths as JSON")
 	f.settings.register(fl)
@@ -109,6 +122,7 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	var images []imagePlan
+	var baseBlobs []image.Blob
 	for _, system := range systems {
 		settings, err := f.settings.read(cmd.Flags(), system)
 		if err != nil {
@@ -120,11 +134,27 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 				return &usageError{err}
 			}
 		}
-		layers, err := f.layers(l, root, system)
+		var below *image.Base
+		if f.base != "" {
+			img, err := f.openBase(settings)
+			if err != nil {
+				return err
+			}
+			defer img.Close()
+			if below, err = img.Base(cmd.Context()); err != nil {
+				return stopped(cmd.Context(), err)
+			}
+			baseBlobs = append(baseBlobs, img.Blobs()...)
+		}
+		layers, err := f.layers(l, root, system, below)
 		if err != nil {
 			return err
 		}
-		images = append(images, imagePlan{system, *settings, layers})
+		images = append(images, imagePlan{system, *settings, below, layers})
+	}
+	names, err := f.names(l.Roots[root][systems[0]])
+	if err != nil {
+		return &usageError{err}
 	}
 	output := cmp.Or(f.output, root+f.extension())
 	if err := f.checkDigestFile(output); err != nil {
@@ -140,19 +170,20 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 		lock:        l,
 		client:      client,
 		images:      images,
+		baseBlobs:   baseBlobs,
 		index:       f.index(),
 		compression: f.compression,
 		progress:    newProgress(cmd.ErrOrStderr()),
 	}
 	result, err := b.build(cmd.Context(), &destination{
-		stdout: cmd.OutOrStdout(), path: output, format: f.format, archive: f.archive(), tags: f.tags, digestFile: f.digestFile,
+		stdout: cmd.OutOrStdout(), path: output, format: f.format, archive: f.archive(), tags: names, digestFile: f.digestFile,
 	})
 	if err != nil {
 		return stopped(cmd.Context(), err)
 	}
 	switch {
 	case f.json:
-		return f.printJSON(cmd, output, result)
+		return f.printJSON(cmd, output, names, result)
 	case output != "-":
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), result.digest)
 	}
@@ -207,8 +238,17 @@ func (f *buildFlags) check(cmd *cobra.Command) error {
 			return fmt.Errorf("--max-layers: %w", err)
 		}
 	}
+	if f.baseName != "" && f.base == "" {
+		return errors.New("--base-name: it goes with --base")
+	}
+	if !slices.Contains(image.DefaultNames(), f.defaultName) {
+		return fmt.Errorf("--default-name: want one of %s, found %q", strings.Join(image.DefaultNames(), ", "), f.defaultName)
+	}
 	seen := map[image.Reference]bool{}
 	for _, t := range f.tags {
+		if len(f.settings.stampFiles)+len(f.settings.stampDefaults) > 0 {
+			break // What the values make of them is known later.
+		}
 		r, err := image.ParseReference(t)
 		if err != nil {
 			return fmt.Errorf("--tag: %w", err)
@@ -244,7 +284,7 @@ func (f *buildFlags) checkFormat(cmd *cobra.Command) error {
 		switch {
 		case f.index():
 			return errors.New("--format: nixery is of a single image; choose one --system")
-		case len(f.tags) > 0:
+		case len(f.tags)+len(f.tagFiles) > 0:
 			return errors.New("--tag: Nixery's output holds no names")
 		}
 	}
@@ -308,18 +348,55 @@ func chooseOne(what, name string, known []string) (string, error) {
 	return name, nil
 }
 
-// layers returns the layers of the image, lowest first: the lock's plan, shrunk
-// to --max-layers as the rule in Starlark does it.
-func (f *buildFlags) layers(l *lock.Lock, root, system string) ([]plan.Layer, error) {
+// names returns the names that the output gives the image.
+func (f *buildFlags) names(root store.Path) ([]string, error) {
+	stamp, err := f.settings.stamp()
+	if err != nil {
+		return nil, err
+	}
+	n := image.Naming{Tags: f.tags, Files: f.tagFiles, Stamp: stamp, Default: f.defaultName}
+	if !f.index() {
+		n.Roots = []store.Path{root}
+	}
+	return n.Names()
+}
+
+// openBase opens the base for an image with the settings.
+func (f *buildFlags) openBase(s *image.Settings) (*base.Image, error) {
+	platform, err := s.Platform()
+	if err != nil {
+		return nil, err
+	}
+	return base.Open(f.base, base.Options{Name: f.baseName, Platform: platform})
+}
+
+// layers returns the layers of the image above the base, which may be nil, lowest
+// first: the lock's plan, without what the base has, and within --max-layers, as the rule in
+// Starlark does it.
+func (f *buildFlags) layers(l *lock.Lock, root, system string, below *image.Base) ([]plan.Layer, error) {
 	names := l.Plan.Images[root][system]
 	layers := make([]plan.Layer, len(names))
 	for i, name := range names {
 		layers[i] = plan.Layer{Name: name, Paths: l.Plan.Layers[name]}
 	}
-	if f.maxLayers == 0 {
-		return layers, nil
+	closure := l.Closure(l.Roots[root][system])
+	if below == nil {
+		if f.maxLayers == 0 {
+			return layers, nil
+		}
+		return plan.Shrink(layers, l.PlanPaths(closure), f.maxLayers)
 	}
-	return plan.Shrink(layers, l.PlanPaths(l.Closure(l.Roots[root][system])), f.maxLayers)
+	present := map[store.Path]bool{}
+	for _, p := range closure {
+		if hash, ok := below.StorePaths[p]; ok && hash == l.Paths[p].NarHash {
+			present[p] = true
+		}
+	}
+	limit := f.maxLayers
+	if limit == 0 {
+		limit = min(l.Plan.MaxLayers+len(below.Layers), plan.MaxLayers)
+	}
+	return plan.OnBase(layers, l.PlanPaths(closure), present, len(below.Layers), limit)
 }
 
 // The JSON that --json prints.
@@ -352,8 +429,8 @@ type (
 	}
 )
 
-func (f *buildFlags) printJSON(cmd *cobra.Command, output string, r *result) error {
-	out := buildJSON{Output: output, Digest: r.digest.String(), Tags: append([]string{}, f.tags...)}
+func (f *buildFlags) printJSON(cmd *cobra.Command, output string, names []string, r *result) error {
+	out := buildJSON{Output: output, Digest: r.digest.String(), Tags: append([]string{}, names...)}
 	for _, i := range r.images {
 		j := describeImage(i)
 		if !f.index() {
@@ -367,13 +444,22 @@ func (f *buildFlags) printJSON(cmd *cobra.Command, output string, r *result) err
 
 func describeImage(i builtImage) imageJSON {
 	out := imageJSON{Config: i.image.ConfigDescriptor.Digest.String()}
-	for n, l := range i.layers {
-		d := i.image.Layers[n]
-		j := layerJSON{Name: l.name, MediaType: d.MediaType, Digest: d.Digest.String(), Size: d.Size, DiffID: l.file.DiffID.String()}
-		for _, p := range l.file.StorePaths {
-			j.StorePaths = append(j.StorePaths, string(p.Path))
+	built := map[digest.Digest]builtLayer{}
+	for _, l := range i.layers {
+		built[l.file.Descriptor.Digest] = l
+	}
+	for n, d := range i.image.Layers {
+		j := layerJSON{Name: baseLayerName, MediaType: d.MediaType, Digest: d.Digest.String(), Size: d.Size, DiffID: i.image.DiffIDs[n].String()}
+		if l, ok := built[d.Digest]; ok {
+			j.Name = l.name
+			for _, p := range l.file.StorePaths {
+				j.StorePaths = append(j.StorePaths, string(p.Path))
+			}
 		}
 		out.Layers = append(out.Layers, j)
 	}
 	return out
 }
+
+// baseLayerName is what --json calls a layer of the base.
+const baseLayerName = "base"

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync/atomic"
 
@@ -36,6 +37,7 @@ type builder struct {
 	lock        *lock.Lock
 	client      *fetch.Client // relative to the lock's folder
 	images      []imagePlan
+	baseBlobs   []image.Blob
 	index       bool // else there is one image
 	compression string
 	progress    *progress
@@ -45,7 +47,8 @@ type builder struct {
 type imagePlan struct {
 	system   string
 	settings image.Settings
-	layers   []plan.Layer // lowest first
+	base     *image.Base  // may be nil
+	layers   []plan.Layer // above the base, lowest first
 }
 
 // destination says where an image goes.
@@ -142,7 +145,7 @@ func (b *builder) buildImages(ctx context.Context, dir string) ([]builtImage, []
 	if err != nil {
 		return nil, nil, err
 	}
-	var blobs []image.Blob
+	blobs := slices.Clone(b.baseBlobs)
 	for _, l := range layers {
 		blobs = append(blobs, image.Blob{Descriptor: l.file.Descriptor, UncompressedSize: l.file.UncompressedSize, Path: l.path})
 	}
@@ -155,7 +158,7 @@ func (b *builder) buildImages(ctx context.Context, dir string) ([]builtImage, []
 			built.layers = append(built.layers, of)
 			files = append(files, of.file)
 		}
-		if built.image, err = image.Build(i.settings, files); err != nil {
+		if built.image, err = image.BuildOn(i.base, i.settings, files); err != nil {
 			return nil, nil, err
 		}
 		out = append(out, built)
