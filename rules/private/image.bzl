@@ -1,27 +1,37 @@
 "The rule image."
 
 load("@bazel_skylib//rules:common_settings.bzl", "BuildSettingInfo")
-load(":image_actions.bzl", "IMAGE_TOOLCHAIN_TYPE", "PATH_MAPPING", "archive_action", "image_args", "layout_action", "run_image_tool")
+load(":image_actions.bzl", "IMAGE_TOOLCHAIN_TYPE", "PATH_MAPPING", "add_base", "archive_action", "image_args", "layout_action", "run_image_tool")
 load(":image_settings.bzl", "check_settings")
 load(":layer_action.bzl", "LAYER_TOOLCHAIN_TYPE", "layer_action")
 load(":layer_selection.bzl", "DEFAULT_MAX_LAYERS", "MAX_LAYERS", "layer_limit", "select_layers")
+load(":providers/base_image_info.bzl", "BaseImageInfo")
 load(":providers/image_info.bzl", "ImageInfo")
 load(":providers/layer_info.bzl", "LayerInfo")
 load(":providers/plan_info.bzl", "PlanInfo")
 load(":providers/store_path_info.bzl", "StorePathInfo")
+load(":stamp.bzl", "STAMP_ATTRS", "stamping")
 
 def _image_impl(ctx):
     check_settings(ctx.attr)
-    layers = _layers(ctx)
-    config, manifest, descriptor, digest = _manifest(ctx, layers)
+    base = _base(ctx)
+    own = _layers(ctx, base)
+    layers = base.layers + own
+    config, manifest, descriptor, digest = _manifest(ctx, base, own)
+    tags = stamping(ctx, "repo_tags", ctx.attr.repo_tags)
+    dynamic_tags = tags.live or bool(ctx.files.repo_tags_file) or not ctx.attr.repo_tags
     info = ImageInfo(
+        base_image = base.file,
         config = config,
         descriptor = descriptor,
         digest = digest,
+        dynamic_tags = dynamic_tags,
+        layer_count = None if base.layer_count == None else base.layer_count + len(own),
         layers = tuple(layers),
         manifest = manifest,
-        repo_tags = tuple(ctx.attr.repo_tags),
+        repo_tags = () if dynamic_tags else tuple(ctx.attr.repo_tags),
         system = _system(ctx),
+        tags_file = _tags(ctx, tags),
     )
     return [
         DefaultInfo(files = depset([archive_action(ctx, ctx.label.name, info)])),
@@ -33,19 +43,81 @@ def _image_impl(ctx):
             layers = depset([layer.blob for layer in layers]),
             layout = depset([layout_action(ctx, ctx.label.name + ".layout", info)]),
             manifest = depset([manifest]),
+            tags = depset([info.tags_file]),
         ),
         info,
     ]
 
-def _layers(ctx):
+def _base(ctx):
+    """What the image is built on, so far as it is known before anything is built.
+
+    Args:
+      ctx: the rule's context.
+
+    Returns:
+      struct with `file` (BaseImageInfo or None: what is at the bottom, if no target of ours makes it), `parts`
+      (ImageInfo or None), `layers` (list of LayerInfo), `layer_count` (int or None) and `store_paths` (dict of path to NarHash).
+    """
+    target = ctx.attr.base
+    if not target:
+        return struct(file = None, layer_count = 0, layers = [], parts = None, store_paths = {})
+    if ImageInfo in target:
+        if ctx.attr.base_name:
+            fail("base_name: %s is one image; it goes with an archive or a layout" % target.label)
+        info = target[ImageInfo]
+        paths = _file_store_paths(info.base_image)
+        for layer in info.layers:
+            paths.update({e.path: e.nar_hash for e in layer.store_paths})
+        _check_base_layers(ctx, info.layer_count)
+        return struct(file = info.base_image, layer_count = info.layer_count, layers = list(info.layers), parts = info, store_paths = paths)
+    info = target[BaseImageInfo] if BaseImageInfo in target else _base_of_files(target)
+    if ctx.attr.base_name:
+        info = BaseImageInfo(
+            files = info.files,
+            layer_count = None,
+            name = ctx.attr.base_name,
+            path = info.path,
+            store_paths = (),
+        )
+    _check_base_layers(ctx, info.layer_count)
+    return struct(
+        file = info,
+        layer_count = ctx.attr.base_layers or None if info.layer_count == None else info.layer_count,
+        layers = [],
+        parts = None,
+        store_paths = _file_store_paths(info),
+    )
+
+def _check_base_layers(ctx, count):
+    if ctx.attr.base_layers and count != None and count != ctx.attr.base_layers:
+        fail("base_layers: %d, but %s has %d" % (ctx.attr.base_layers, ctx.attr.base.label, count))
+
+def _file_store_paths(info):
+    return {p.path: p.nar_hash for p in info.store_paths} if info else {}
+
+def _base_of_files(target):
+    "An archive, a layout's directory, or the files of a layout with its index.json among them."
+    files = target[DefaultInfo].files
+    found = files.to_list()
+    if len(found) > 1:
+        found = [f for f in found if f.basename == "index.json"]
+    if len(found) != 1:
+        fail("base: %s: want an image, an archive, or an OCI layout: its directory, or all of its files with one index.json" % target.label)
+    return BaseImageInfo(files = files, layer_count = None, name = "", path = found[0], store_paths = ())
+
+def _layers(ctx, base):
+    base_layers = base.layer_count or 0
     max_layers, error = layer_limit(
         ctx.attr.max_layers,
         [d[PlanInfo].max_layers if PlanInfo in d else 0 for d in ctx.attr.contents],
+        base_layers = base_layers,
     )
     if error:
         fail(error)
     explicit = [d[LayerInfo] for d in ctx.attr.layers]
     selection = select_layers(
+        base_layers = base_layers,
+        base_paths = base.store_paths,
         closure = depset(transitive = [d[StorePathInfo].closure for d in ctx.attr.contents]).to_list(),
         explicit = explicit,
         planned = [layer for d in ctx.attr.contents if PlanInfo in d for layer in d[PlanInfo].layers],
@@ -53,7 +125,7 @@ def _layers(ctx):
     )
     if selection.error:
         fail(selection.error)
-    if not selection.layers and not selection.added:
+    if not selection.layers and not selection.added and not ctx.attr.base:
         fail("contents: the image is empty; name a root of a lock, such as @store//:web")
 
     layers = list(selection.layers)
@@ -74,24 +146,48 @@ def _system(ctx):
             if system != ctx.attr.system:
                 fail("system: %s, but %s in contents is for %s" % (ctx.attr.system, label, system))
         return ctx.attr.system
+    if not systems and ctx.attr.base and ImageInfo in ctx.attr.base:
+        return ctx.attr.base[ImageInfo].system
     if len(systems) > 1:
         fail("contents: %s; an image is for one system" % ", ".join(["%s is for %s" % (label, system) for system, label in systems.items()]))
     if not systems:
         fail("system: nothing in contents says which system it is for; set it, as \"x86_64-linux\"")
     return systems.keys()[0]
 
-def _manifest(ctx, layers):
-    "Declares the action that reads digest files and settings, and nothing else."
+def _assignments(variables):
+    return ["%s=%s" % (name, value) for name, value in variables.items()]
+
+def _manifest(ctx, base, layers):
+    "Declares the action that reads digest files and settings, and nothing else; of a base in a file that too."
+    stamp = stamping(
+        ctx,
+        "labels, annotations, author, comment, created",
+        ctx.attr.labels.values() + ctx.attr.annotations.values() + [ctx.attr.author, ctx.attr.comment, ctx.attr.created],
+    )
     settings = ctx.actions.declare_file(ctx.label.name + ".settings.json")
     ctx.actions.write(settings, json.encode_indent({
         name: value
         for name, value in {
+            "annotations": ctx.attr.annotations,
+            "author": ctx.attr.author,
+            "baseLayers": ctx.attr.base_layers,
             "cmd": ctx.attr.cmd,
+            "comment": ctx.attr.comment,
+            "configJson": ctx.attr.config_json,
+            "created": ctx.attr.created,
             "entrypoint": ctx.attr.entrypoint,
-            "env": ["%s=%s" % (name, value) for name, value in ctx.attr.env.items()],
+            "env": _assignments(ctx.attr.env),
+            "envPrepend": _assignments(ctx.attr.env_prepend),
             "exposedPorts": ctx.attr.ports,
+            "healthcheck": ctx.attr.healthcheck,
+            "healthcheckOptions": ctx.attr.healthcheck_options,
             "labels": ctx.attr.labels,
+            "maxLayers": ctx.attr.max_layers if ctx.attr.base else 0,
             "mediaTypes": "" if ctx.attr.media_types == "oci" else ctx.attr.media_types,
+            "onBuild": ctx.attr.on_build,
+            "shell": ctx.attr.shell,
+            "stamp": stamp.live,
+            "stampDefaults": ctx.attr.stamp_defaults if stamp.live else {},
             "stopSignal": ctx.attr.stop_signal,
             "system": _system(ctx),
             "user": ctx.attr.user,
@@ -107,6 +203,18 @@ def _manifest(ctx, layers):
     digest = ctx.actions.declare_file(ctx.label.name + ".digest")
     args = image_args(ctx, "manifest")
     args.add(settings, format = "--settings=%s")
+    args.add_all(ctx.files.config_file, format_each = "--config-json=%s")
+    args.add_all(ctx.files.label_files, format_each = "--label-file=%s")
+    args.add_all(ctx.files.annotation_files, format_each = "--annotation-file=%s")
+    args.add_all(stamp.files, format_each = "--stamp-file=%s")
+    inputs = [settings] + ctx.files.config_file + ctx.files.label_files + ctx.files.annotation_files + stamp.files
+    inputs += add_base(args, base.file)
+    if base.parts:
+        below = [layer.digest_file for layer in base.layers]
+        args.add(base.parts.config, format = "--base-config=%s")
+        args.add(base.parts.manifest, format = "--base-manifest=%s")
+        args.add_all(below, format_each = "--base-layer=%s")
+        inputs += [base.parts.config, base.parts.manifest] + below
     args.add_all([layer.digest_file for layer in layers], format_each = "--layer=%s")
     args.add(config, format = "--config-output=%s")
     args.add(manifest, format = "--manifest-output=%s")
@@ -117,11 +225,35 @@ def _manifest(ctx, layers):
         args,
         mnemonic = "StrataImage",
         progress_message = "Writing image manifest %{label}",
-        inputs = [settings] + [layer.digest_file for layer in layers],
+        inputs = inputs + [layer.digest_file for layer in layers],
         outputs = [config, manifest, descriptor, digest],
         requirements = PATH_MAPPING,
     )
     return config, manifest, descriptor, digest
+
+def _tags(ctx, stamp):
+    "Declares the action that writes the image's names."
+    tags = ctx.actions.declare_file(ctx.label.name + ".tags")
+    args = image_args(ctx, "tags")
+    args.add_all(ctx.attr.repo_tags, format_each = "--tag=%s")
+    args.add_all(ctx.files.repo_tags_file, format_each = "--tag-file=%s")
+    args.add(ctx.attr.default_name, format = "--default-name=%s")
+    args.add_all([d[StorePathInfo].path for d in ctx.attr.contents], format_each = "--root=%s")
+    if stamp.live:
+        args.add("--stamp=1")
+        args.add_all(_assignments(ctx.attr.stamp_defaults), format_each = "--stamp-default=%s")
+        args.add_all(stamp.files, format_each = "--stamp-file=%s")
+    args.add(tags, format = "--output=%s")
+    run_image_tool(
+        ctx,
+        args,
+        mnemonic = "StrataTags",
+        progress_message = "Writing image names %{label}",
+        inputs = ctx.files.repo_tags_file + stamp.files,
+        outputs = [tags],
+        requirements = PATH_MAPPING,
+    )
+    return tags
 
 image = rule(
     implementation = _image_impl,
@@ -148,6 +280,7 @@ image(
 | `digest` | `NAME.digest` | the image's digest, as `sha256:...` and a newline |
 | `layout` | `NAME.layout` | OCI image layout, whose layers are links to the blobs: no copies |
 | `layers` | | the layers' blobs, lowest first |
+| `tags` | `NAME.tags` | the image's names, one a line |
 | `digest_files` | | what is known of each layer without its bytes, JSON |
 
 **Layers.** Those in `layers` come first. Then follow the layers that the lock plans for `contents`, as far as they
@@ -155,8 +288,18 @@ have no path in common with the former, and what is left: the largest paths in a
 path of the closure is in exactly one layer, or the build fails and names it. Planned layers and `store_layer`s are
 shared by all images; what is left is made by each image for itself.
 
-**Actions**, by mnemonic: `StrataLayer` makes a layer, `StrataImage` config and manifest, `StrataArchive` the archive,
-`StrataLayout` the layout.
+**A base** (`base`) gives the image its layers, below all others, and its config wherever the attributes say nothing: `env`,
+`labels`, `ports` and `volumes` are added to the base's, `entrypoint` clears its cmd, `env_prepend` goes in front of
+what its variables have. Its layers count against `max_layers`. Store paths that it has already, whole and with the same NarHash, get
+no layer: one by one where Bazel knows them before the build (an `image`, a pulled image that strata made); of a base in a
+file a layer is left out if all of its store paths are there. A base may be without the bytes of its layers: only archive and layout need them. To
+clear what a base has, say so in `config_json`: `{"Entrypoint": []}`.
+
+**Store paths** that `cmd`, `entrypoint`, `env`, `env_prepend`, `healthcheck`, `labels`, `shell` and `workdir` name must be in the image, or
+the build fails and names them. (`annotations` may name what they like.)
+
+**Actions**, by mnemonic: `StrataLayer` makes a layer, `StrataImage` config and manifest, `StrataTags` the names, `StrataArchive` the
+archive, `StrataLayout` the layout.
 """,
     attrs = {
         "contents": attr.label_list(
@@ -167,17 +310,70 @@ shared by all images; what is left is made by each image for itself.
             providers = [LayerInfo],
             doc = "`store_layer`s that come first, in this order. What their paths refer to must be in `contents` or in `layers`.",
         ),
+        "base": attr.label(
+            allow_files = True,
+            doc = "The image to build on: an `image`, a pulled image, an OCI layout (its directory, or all of its files), or an archive (docker's, OCI's, or both in one; plain, gzip or zstd).",
+        ),
+        "base_name": attr.string(
+            doc = "Which of the images in `base` is meant, where it has several: a name with its tag, or a digest. Of several for one name the platform decides.",
+        ),
+        "base_layers": attr.int(
+            default = 0,
+            doc = "How many layers a `base` in a file has, which Bazel doesn't know before the build: so that `max_layers` leaves room for them. A wrong number is an error that says the right one.",
+        ),
+        "config_json": attr.string(
+            doc = "A config as docker and OCI write it, a JSON object with keys such as `Cmd` and `Healthcheck`: what dockerTools calls `config`. It goes over the base's config, and the other attributes over it. Unknown keys are errors.",
+        ),
+        "config_file": attr.label(
+            allow_single_file = True,
+            doc = "The same in a file.",
+        ),
         "entrypoint": attr.string_list(
-            doc = "The program and its first arguments.",
+            doc = "The program and its first arguments. Clears the base's cmd.",
         ),
         "cmd": attr.string_list(
             doc = "The arguments that `docker run IMAGE ARGS...` replaces; without `entrypoint`, the program too.",
         ),
         "env": attr.string_dict(
-            doc = "The environment, in this order.",
+            doc = "The environment, in this order, added to the base's.",
+        ),
+        "env_prepend": attr.string_dict(
+            doc = "What to put in front of variables that are lists joined by colons, the base's too: `{\"PATH\": \"/nix/store/...-web-1.0/bin\"}`.",
         ),
         "labels": attr.string_dict(
             doc = "The config's labels, as `{\"org.opencontainers.image.source\": \"https://...\"}`.",
+        ),
+        "label_files": attr.label_list(
+            allow_files = True,
+            doc = "Files with further labels, `NAME=VALUE` a line (`#` begins a comment); `labels` go before them, and a later file before an earlier one.",
+        ),
+        "annotations": attr.string_dict(
+            doc = "The manifest's annotations.",
+        ),
+        "annotation_files": attr.label_list(
+            allow_files = True,
+            doc = "Files with further annotations, as `label_files`.",
+        ),
+        "author": attr.string(
+            doc = "Who is to be asked about the image.",
+        ),
+        "comment": attr.string(
+            doc = "A line about the image.",
+        ),
+        "created": attr.string(
+            doc = "The time of creation as RFC 3339 has it, or in seconds since 1970, as `{BUILD_TIMESTAMP}` is (see `stamp`). By default one second into 1970. It touches no layer: files have a time of their own.",
+        ),
+        "healthcheck": attr.string_list(
+            doc = "How to ask the program whether it is well, as docker has it: `[\"CMD\", \"/nix/store/...\", \"--ask\"]`, `[\"CMD-SHELL\", \"...\"]` or `[\"NONE\"]`.",
+        ),
+        "healthcheck_options": attr.string_dict(
+            doc = "The options of a Dockerfile's HEALTHCHECK: `interval`, `timeout`, `start-period` and `start-interval`, each a time such as `30s`, and `retries`.",
+        ),
+        "shell": attr.string_list(
+            doc = "What a Dockerfile that builds on the image runs its lines of shell by, as `[\"/bin/bash\", \"-c\"]`.",
+        ),
+        "on_build": attr.string_list(
+            doc = "Instructions for a Dockerfile that builds on the image. A base's are not inherited.",
         ),
         "user": attr.string(
             doc = "Who runs the program: a name or a number, alone or with a group, as `1000:100`.",
@@ -199,7 +395,7 @@ shared by all images; what is left is made by each image for itself.
         ),
         "max_layers": attr.int(
             default = 0,
-            doc = "The greatest number of layers, 1 to %d. By default (0) as the lock plans (`layering.max_layers`), for contents of several locks the greatest; %d for contents without a plan." % (MAX_LAYERS, DEFAULT_MAX_LAYERS),
+            doc = "The greatest number of layers, 1 to %d, the base's among them. By default (0) as the lock plans (`layering.max_layers`), for contents of several locks the greatest; %d for contents without a plan." % (MAX_LAYERS, DEFAULT_MAX_LAYERS),
         ),
         "media_types": attr.string(
             default = "oci",
@@ -210,13 +406,26 @@ shared by all images; what is left is made by each image for itself.
             doc = "`oci`, or `docker` for registries and clients from before OCI's: then manifest, config and layers have the media types of docker's image manifest version 2, schema 2, which knows no zstd. The digest is another.",
         ),
         "repo_tags": attr.string_list(
-            doc = "Names that archive and layout give the image, as `web:dev` or `registry.example.org/team/web:1.0`.",
+            doc = "Names that archive and layout give the image, as `web:dev`, `registry.example.org/team/web:1.0` or `web:{STABLE_GIT_COMMIT}` (see `stamp`).",
+        ),
+        "repo_tags_file": attr.label(
+            allow_single_file = True,
+            doc = "A file with further names, one a line.",
+        ),
+        "default_name": attr.string(
+            default = "store-path",
+            values = [
+                "guix",
+                "none",
+                "store-path",
+            ],
+            doc = "What to call an image that neither `repo_tags` nor `repo_tags_file` names, after `contents`: `store-path` is the first one's name as the repository, in lower case, and its hash as the tag (`web-1.0:dr6a8bs5f2hyww3awb6nnhxlg3qvfdhr`); `guix` what `guix pack -f docker` says, the packages' names without versions and the tag `latest`; `none` no name.",
         ),
         "_compression": attr.label(
             default = "//:compression",
             providers = [BuildSettingInfo],
         ),
-    },
+    } | STAMP_ATTRS,
     provides = [ImageInfo],
     toolchains = [
         IMAGE_TOOLCHAIN_TYPE,

@@ -27,8 +27,7 @@ def archive_action(ctx, name, info, format = "archive", legacy = False, compress
     """
     archive = ctx.actions.declare_file(name + ARCHIVE_EXTENSIONS[compression])
     args = image_args(ctx, "archive")
-    inputs = _add_parts(args, info)
-    args.add_all(info.repo_tags, format_each = "--tag=%s")
+    inputs = _add_parts(args, info) + _add_tags(args, info)
     if format != "archive":
         args.add(format, format = "--format=%s")
     if legacy:
@@ -64,8 +63,7 @@ def layout_action(ctx, name, info):
     """
     layout = ctx.actions.declare_directory(name)
     args = image_args(ctx, "layout")
-    inputs = _add_parts(args, info)
-    args.add_all(info.repo_tags, format_each = "--tag=%s")
+    inputs = _add_parts(args, info) + _add_tags(args, info)
     args.add_all([layout], format_each = "--output-dir=%s", expand_directories = False)
     _run_linking(ctx, args, "StrataLayout", "Writing image layout %{label}", inputs, layout)
     return layout
@@ -134,11 +132,41 @@ def _add_parts(args, info):
     if hasattr(info, "index"):
         args.add(info.index, format = "--index=%s")
         inputs.append(info.index)
+    bases = {}
+    for image in images_of(info):
+        base = image.base_image
+        if base and (base.path, base.name) not in bases:
+            bases[(base.path, base.name)] = True
+            inputs += add_base(args, base)
     for layer in layers_of(info):
         args.add(layer.digest_file, format = "--layer=%s")
         args.add(layer.blob, format = "--blob=%s")
         inputs += [layer.digest_file, layer.blob]
     return inputs
+
+def _add_tags(args, info):
+    if getattr(info, "dynamic_tags", False):
+        args.add(info.tags_file, format = "--tags-file=%s")
+        return [info.tags_file]
+    args.add_all(info.repo_tags, format_each = "--tag=%s")
+    return []
+
+def add_base(args, base):
+    """Adds the arguments that name a base.
+
+    Args:
+      args: Args.
+      base: BaseImageInfo or None.
+
+    Returns:
+      list of File, the inputs that they need.
+    """
+    if not base:
+        return []
+    args.add_all([base.path], format_each = "--base=%s", expand_directories = False)
+    if base.name:
+        args.add(base.name, format = "--base-name=%s")
+    return base.files.to_list()
 
 def images_of(info):
     """The images that an archive or a layout holds.

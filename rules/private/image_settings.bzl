@@ -4,6 +4,7 @@ tool/image (settings.go, reference.go) has the same checks and a few more, and s
 holds both to it. Faults are strings without the setting's name and value, None if there is none.
 """
 
+load(":stamp.bzl", "stamp_keys")
 load(":store_names.bzl", "consists_of")
 load(":systems.bzl", "SYSTEMS")
 
@@ -54,6 +55,15 @@ _SIGNALS = [
     "XFSZ",
 ]
 
+# Of a Dockerfile's HEALTHCHECK.
+_HEALTHCHECK_OPTIONS = [
+    "interval",
+    "retries",
+    "start-interval",
+    "start-period",
+    "timeout",
+]
+
 # Limits of an image's name.
 _MAX_NAME_LENGTH = 255
 _MAX_TAG_LENGTH = 128
@@ -66,6 +76,18 @@ def check_settings(attr):
     """
     for name in attr.env:
         _check("env", name, variable_error(name))
+    for name in attr.env_prepend:
+        _check("env_prepend", name, variable_error(name))
+    for name in attr.annotations:
+        _check("annotations", name, None if name else "the key is empty")
+    if attr.healthcheck or attr.healthcheck_options:
+        _check("healthcheck", " ".join(attr.healthcheck), healthcheck_error(attr.healthcheck))
+    for name in attr.healthcheck_options:
+        _check("healthcheck_options", name, None if name in _HEALTHCHECK_OPTIONS else "want interval, timeout, start-period, start-interval or retries")
+    if attr.config_json and attr.config_file:
+        fail("config_json: want either this or config_file")
+    if attr.base_name and not attr.base:
+        fail("base_name: it goes with base")
     if attr.entrypoint and not attr.entrypoint[0]:
         _check("entrypoint", "", "the program's name is empty")
     for name in attr.labels:
@@ -88,7 +110,9 @@ def check_settings(attr):
         _check("volumes", volume, volume_error(volume))
         _check("volumes", volume, "listed twice" if volume in attr.volumes[:i] else None)
     for tag in attr.repo_tags:
-        _check("repo_tags", tag, image_name_error(tag))
+        # What the build's status makes of it is known later.
+        if attr.stamp == 0 or not stamp_keys([tag]):
+            _check("repo_tags", tag, image_name_error(tag))
 
 def _check(attribute, value, error):
     if error:
@@ -106,6 +130,24 @@ def variable_error(name):
     if not name or "=" in name:
         return "a variable's name is not empty and has no \"=\""
     return None
+
+def healthcheck_error(words):
+    """Says what is wrong with a healthcheck.
+
+    Args:
+      words: list of strings, as docker has them.
+
+    Returns:
+      string or None.
+    """
+    first = words[0] if words else ""
+    if first == "NONE":
+        return "want nothing behind NONE" if len(words) > 1 else None
+    if first == "CMD":
+        return None if len(words) > 1 and words[1] else "want a program and its arguments behind CMD"
+    if first == "CMD-SHELL":
+        return None if len(words) == 2 else "want one line of shell behind CMD-SHELL"
+    return "want CMD and a program with its arguments, CMD-SHELL and a line of shell, or NONE"
 
 def user_error(user):
     """Says what is wrong with whom a program runs as.

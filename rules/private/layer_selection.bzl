@@ -10,19 +10,21 @@ MAX_LAYERS = 125
 # For contents that no lock has planned.
 DEFAULT_MAX_LAYERS = 64
 
-def layer_limit(max_layers, planned_limits):
+def layer_limit(max_layers, planned_limits, base_layers = 0):
     """Says how many layers an image may have.
 
     Args:
       max_layers: int, what its author asks for; 0 for what was planned.
       planned_limits: list of int, for each of the contents the limit that its plan kept to; 0 for contents without a plan.
+      base_layers: int, how many layers its base has: where nobody asks for less, they come on top of what was planned.
 
     Returns:
       int, and a string that says what is wrong with max_layers, or None.
     """
     if max_layers == 0:
         # Of several the greatest, so that no planned layer is broken up where its own lock would not.
-        return max([n or DEFAULT_MAX_LAYERS for n in planned_limits] or [DEFAULT_MAX_LAYERS]), None
+        limit = max([n or DEFAULT_MAX_LAYERS for n in planned_limits] or [DEFAULT_MAX_LAYERS])
+        return min(limit + base_layers, MAX_LAYERS), None
     if not 1 <= max_layers or not max_layers <= MAX_LAYERS:
         return None, "max_layers: %d: want 1 to %d; docker's graph drivers refuse images of more layers (\"max depth exceeded\")" % (
             max_layers,
@@ -41,7 +43,7 @@ def largest_first(entries):
     """
     return sorted(entries, key = lambda e: (-int(e.nar_size), e.path))
 
-def select_layers(closure, explicit, planned, max_layers):
+def select_layers(closure, explicit, planned, max_layers, base_paths = {}, base_layers = 0):
     """Says which layers make an image, and which paths still need one.
 
     The explicit layers come first, in the order given. Then come the planned layers that share no path with them or
@@ -56,7 +58,9 @@ def select_layers(closure, explicit, planned, max_layers):
       closure: list of entries, every path that the image must hold. A path may be there twice (from two locks), if both are the same.
       explicit: list of layers that the image is to have in any case.
       planned: list of layers in the order of the plan, or of several plans one after the other.
-      max_layers: int. The greatest number of layers.
+      max_layers: int. The greatest number of layers, the base's among them.
+      base_paths: dict of string to string: the NarHash of each store path that the base has; they need no layer.
+      base_layers: int, how many layers the base has.
 
     Returns:
       struct with `layers` (list of layers, lowest first), `added` (list of non-empty lists of entries: the layers that
@@ -73,6 +77,10 @@ def select_layers(closure, explicit, planned, max_layers):
                 e.label,
                 e.nar_hash,
             ))
+
+    for path, nar_hash in base_paths.items():
+        if path in needed and needed.pop(path).nar_hash != nar_hash:
+            return _error("%s is in the base with NarHash %s, but contents have it with another; lock both from one cache, or take another base" % (path, nar_hash))
 
     # Path -> the layer that holds it.
     taken = {}
@@ -92,7 +100,7 @@ def select_layers(closure, explicit, planned, max_layers):
     for layer in explicit:
         for e in layer.store_paths + layer.stripped:
             for r in e.references:
-                if r not in needed and r not in taken:
+                if r not in needed and r not in taken and r not in base_paths:
                     return _error("%s (in layer %s) refers to %s, which is in no layer; put %s into contents, or its closure into layers" % (
                         e.path,
                         layer.label,
@@ -108,12 +116,15 @@ def select_layers(closure, explicit, planned, max_layers):
                 taken[e.path] = layer
     left = [e for e in needed.values() if e.path not in taken]
 
-    room = max_layers - len(explicit)
+    room = max_layers - base_layers - len(explicit)
+    if room < 0 and base_layers:
+        return _error("the base has %d layers and there are %d explicit ones, but max_layers is %d; set it to at least as many" % (base_layers, len(explicit), max_layers))
     if room < 0:
         return _error("%d explicit layers, but max_layers is %d; set it to at least as many" % (len(explicit), max_layers))
     if room == 0 and (kept or left):
         path = (left + [e for layer in kept for e in layer.store_paths])[0].path
-        return _error("%s is in no layer: max_layers is %d, and so many are in `layers`; set it to more" % (path, max_layers))
+        where = "in the base and in `layers`" if base_layers else "in `layers`"
+        return _error("%s is in no layer: max_layers is %d, and so many are %s; set it to more" % (path, max_layers, where))
     if len(kept) > room or (len(kept) == room and left):
         for layer in kept[room - 1:]:
             left += [needed[e.path] for e in layer.store_paths]
