@@ -77,7 +77,7 @@ def _shared_layers_impl(ctx):
         asserts.true(env, layers == [layer.blob for layer in other[ImageInfo].layers], "%s has other layers" % other.label)
     asserts.equals(
         env,
-        ["StrataArchive", "StrataImage", "StrataLayout"],
+        ["StrataArchive", "StrataImage", "StrataLayout", "StrataTags"],
         sorted([a.mnemonic for a in analysistest.target_actions(env) if a.mnemonic.startswith("Strata")]),
         "an image over a planned closure has no layer action of its own",
     )
@@ -139,6 +139,36 @@ _unplanned_test = analysistest.make(
     attrs = {"explicit": attr.label(providers = [LayerInfo])},
 )
 
+def _on_base_impl(ctx):
+    env = analysistest.begin(ctx)
+    info = analysistest.target_under_test(env)[ImageInfo]
+    base = ctx.attr.base[ImageInfo]
+    asserts.equals(env, 3, len(base.layers))
+    asserts.equals(env, [layer.blob for layer in base.layers], [layer.blob for layer in info.layers[:3]], "the base's layers come first")
+    asserts.equals(env, 40, info.layer_count, "what the base has is not added again")
+    paths = [e.path for layer in info.layers for e in layer.store_paths]
+    asserts.equals(env, sorted({p: None for p in paths}.keys()), sorted(paths))
+    action = only_action(env, "StrataImage")
+    asserts.false(env, [f for f in action.inputs.to_list() if f in [layer.blob for layer in info.layers]], "the manifest needs no blob of the base")
+    return analysistest.end(env)
+
+_on_base_test = analysistest.make(
+    _on_base_impl,
+    attrs = {"base": attr.label(providers = [ImageInfo])},
+)
+
+def _stamped_impl(ctx):
+    env = analysistest.begin(ctx)
+    names = [f.basename for f in only_action(env, "StrataImage").inputs.to_list()]
+    asserts.true(env, "stable-status.txt" in names and "volatile-status.txt" not in names, "of a stable key the stable status: %s" % names)
+    names = [f.basename for f in only_action(env, "StrataTags").inputs.to_list()]
+    asserts.true(env, "stable-status.txt" in names and "volatile-status.txt" in names, "of a volatile key both: %s" % names)
+    names = [f.basename for f in only_action(env, "StrataArchive").inputs.to_list()]
+    asserts.true(env, "stamped.tags" in names and "stable-status.txt" not in names)
+    return analysistest.end(env)
+
+_stamped_test = analysistest.make(_stamped_impl)
+
 def image_test_suite(name):
     """The tests of this file.
 
@@ -155,6 +185,8 @@ def image_test_suite(name):
         ("max_layers", _max_layers_test, ":web_of_eight", {"other": ":web"}),
         ("planned_limit", _planned_limit_test, ":seventy_planned", {}),
         ("default_limit", _default_limit_test, ":seventy_unplanned", {}),
+        ("on_base", _on_base_test, ":web_on_base", {"base": ":bash"}),
+        ("stamped", _stamped_test, ":stamped", {}),
         ("unplanned", _unplanned_test, ":unplanned", {"explicit": ":local_layer"}),
     ]:
         tests.append("%s_%s" % (name, what))
@@ -177,6 +209,20 @@ def image_test_suite(name):
         ("volume", {"contents": [":top"], "volumes": ["/"]}, "volumes: \"/\": the root can't be a volume"),
         ("volume_twice", {"contents": [":top"], "volumes": ["/a", "/a"]}, "volumes: \"/a\": listed twice"),
         ("signal", {"contents": [":top"], "stop_signal": "TERM"}, "stop_signal: \"TERM\": want a signal such as SIGTERM"),
+        ("healthcheck", {"contents": [":top"], "healthcheck": ["/bin/ask"]}, "healthcheck: \"/bin/ask\": want CMD and a program"),
+        ("healthcheck_option", {"contents": [":top"], "healthcheck": ["NONE"], "healthcheck_options": {"every": "1s"}}, "healthcheck_options: \"every\": want interval, timeout"),
+        ("env_prepend", {"contents": [":top"], "env_prepend": {"": "x"}}, "env_prepend: \"\": a variable's name"),
+        ("annotation", {"annotations": {"": "x"}, "contents": [":top"]}, "annotations: \"\": the key is empty"),
+        ("two_configs", {"config_file": "command.bzl", "config_json": "{}", "contents": [":top"]}, "config_json: want either this or config_file"),
+        ("base_name_alone", {"base_name": "x", "contents": [":top"]}, "base_name: it goes with base"),
+        ("base_name_of_image", {"base": ":web", "base_name": "x", "contents": [":top"]}, "is one image; it goes with an archive or a layout"),
+        ("base_layers", {"base": ":web", "base_layers": 3, "contents": [":top"]}, "base_layers: 3, but @@//rules/tests:web has 40"),
+        ("base_of_files", {"base": ":two_files", "contents": [":top"]}, "want an image, an archive, or an OCI layout"),
+        ("base_full", {"base": ":web", "contents": [":top"], "max_layers": 40}, "is in no layer: max_layers is 40, and so many are in the base and in `layers`"),
+        ("base_over", {"base": ":web", "contents": [":top"], "max_layers": 39}, "the base has 40 layers and there are 0 explicit ones, but max_layers is 39"),
+        ("not_stamped", {"contents": [":top"], "labels": {"a": "{STABLE_X}"}}, "{STABLE_X} has no value, since the build is not stamped: build with --stamp"),
+        ("tag_not_stamped", {"contents": [":top"], "repo_tags": ["web:{STABLE_X}"]}, "repo_tags: {STABLE_X} has no value"),
+        ("never_stamped", {"contents": [":top"], "repo_tags": ["web:{STABLE_X}"], "stamp": 0}, "repo_tags: \"web:{STABLE_X}\": tag \"{STABLE_X}\": want letters"),
         ("entrypoint", {"contents": [":top"], "entrypoint": [""]}, "entrypoint: \"\": the program's name is empty"),
         ("label", {"contents": [":top"], "labels": {"": "x"}}, "labels: \"\": the key is empty"),
         ("tag", {"contents": [":top"], "repo_tags": ["Web"]}, "repo_tags: \"Web\": component \"Web\" of the name: want lower-case letters"),

@@ -131,3 +131,55 @@ func TestDocs_Formats(t *testing.T) {
 		t.Errorf("%d commands in docs/coming-from-formats.md", tried)
 	}
 }
+
+// The commands in docs/coming-from.md do what they say, and the one that is there to fail does.
+func TestDocs_ComingFrom(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/coming-from.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	for name, content := range map[string]string{
+		"config.json": `{"Env": ["PATH=/usr/bin"], "Cmd": ["/nix/store/dr6a8bs5f2hyww3awb6nnhxlg3qvfdhr-web-1.0/start"]}`,
+		"status.txt":  "STABLE_GIT_COMMIT abc123\n",
+	} {
+		if err := os.WriteFile(name, []byte(content), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock := []string{"lock", "--cache", "file://" + webDir + "/cache", "--public-key", webKey(t, "strata-web-1"), "--system", "x86_64-linux"}
+	for _, root := range []string{"web=/nix/store/dr6a8bs5f2hyww3awb6nnhxlg3qvfdhr-web-1.0", "bash=/nix/store/xznc9l6ppin9j93x7xsvaba3qkn46hwr-bash-5.2.15"} {
+		lock = append(lock, "--root", root)
+	}
+	if code := run(t.Context(), lock, new(bytes.Buffer), os.Stderr); code != exitOK {
+		t.Fatalf("strata lock: exit code %d", code)
+	}
+	tried, block := map[string]int{}, ""
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if after, ok := strings.CutPrefix(line, "```"); ok {
+			block = after
+			continue
+		}
+		if !strings.HasPrefix(block, "sh") {
+			continue
+		}
+		tried[block]++
+		var stderr bytes.Buffer
+		args := strings.Fields(strings.ReplaceAll(line, "'", ""))
+		code := run(t.Context(), args[1:], new(bytes.Buffer), &stderr)
+		if want := strings.HasSuffix(block, "fails"); want != (code != exitOK) {
+			t.Errorf("%s: exit code %d, %s", line, code, &stderr)
+		}
+		if code != exitOK {
+			continue
+		}
+		output := args[slices.Index(args, "-o")+1]
+		if r, err := validate.Image(t.Context(), output); err != nil || r.Err() != nil {
+			t.Errorf("%s: %v %v", line, err, r.Err())
+		}
+	}
+	if tried["sh"] < 6 || tried["sh fails"] < 1 {
+		t.Errorf("docs/coming-from.md has the commands %v", tried)
+	}
+}
