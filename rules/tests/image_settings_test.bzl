@@ -1,11 +1,12 @@
 "Unit tests of image_settings.bzl."
 
 load("@bazel_skylib//lib:unittest.bzl", "asserts", "unittest")
-load("//rules/private:image_settings.bzl", "directory_error", "image_name_error", "port_error", "signal_error", "user_error", "variable_error", "volume_error")
+load("//rules/private:image_settings.bzl", "directory_error", "healthcheck_error", "image_name_error", "port_error", "signal_error", "user_error", "variable_error", "volume_error")
 load(":settings_cases.bzl", "SETTINGS_CASES")
 load(":unit_tests.bzl", "unit_tests")
 
 _ERRORS = {
+    "healthcheck": lambda words: healthcheck_error(words.split(" ")),
     "ports": port_error,
     "repo_tags": image_name_error,
     "stop_signal": signal_error,

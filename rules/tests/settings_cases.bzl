@@ -70,6 +70,16 @@ SETTINGS_CASES = r"""[
   ["stopSignal", "stop_signal", "65", "want a signal such as SIGTERM, SIGRTMIN+3 or 15"],
   ["stopSignal", "stop_signal", "-9", "want a signal such as SIGTERM, SIGRTMIN+3 or 15"],
 
+  ["healthcheck", "healthcheck", "NONE", null],
+  ["healthcheck", "healthcheck", "CMD /bin/ask --now", null],
+  ["healthcheck", "healthcheck", "CMD-SHELL exit", null],
+  ["healthcheck", "healthcheck", "NONE x", "want nothing behind NONE"],
+  ["healthcheck", "healthcheck", "CMD", "want a program and its arguments behind CMD"],
+  ["healthcheck", "healthcheck", "CMD  x", "want a program and its arguments behind CMD"],
+  ["healthcheck", "healthcheck", "CMD-SHELL", "want one line of shell behind CMD-SHELL"],
+  ["healthcheck", "healthcheck", "CMD-SHELL a b", "want one line of shell behind CMD-SHELL"],
+  ["healthcheck", "healthcheck", "/bin/ask now", "want CMD and a program with its arguments, CMD-SHELL and a line of shell, or NONE"],
+
   ["image name", "repo_tags", "web", null],
   ["image name", "repo_tags", "web:dev", null],
   ["image name", "repo_tags", "library/web:_", null],

@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/rules-strata/rules_strata/tool/image"
@@ -28,6 +29,8 @@ func TestSettingsCases(t *testing.T) {
 			s.Volumes = []string{value}
 		case "exposedPorts":
 			s.ExposedPorts = []string{value}
+		case "healthcheck":
+			s.Healthcheck = strings.Split(value, " ")
 		case "stopSignal":
 			s.StopSignal = value
 		case "image name":

@@ -44,7 +44,7 @@ func openSource(name string) (source, error) {
 	case info.IsDir():
 		return directory(name), nil
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s: want a directory or a file, found %s", name, info.Mode().Type())
+		return nil, fmt.Errorf("want a directory or a file, found %s", info.Mode().Type())
 	case filepath.Base(name) == "index.json":
 		return directory(filepath.Dir(name)), nil
 	}
@@ -108,11 +108,11 @@ func openArchive(name string) (_ *archive, err error) {
 	}
 	if compression := sniff(head[:n]); compression != compressionNone {
 		if err := a.unpack(compression); err != nil {
-			return nil, fmt.Errorf("%s: %s: %w", name, compression, err)
+			return nil, fmt.Errorf("%s: %w", compression, err)
 		}
 	}
 	if err := a.index(); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
 	return a, nil
 }

@@ -433,7 +433,7 @@ func (h *healthcheck) check(fault func(name, value string, err error)) {
 	case first == healthShell:
 		fault("healthcheck", strings.Join(h.Test, " "), errors.New("want one line of shell behind CMD-SHELL"))
 	default:
-		fault("healthcheck", first, errors.New("want CMD and a program with its arguments, CMD-SHELL and a line of shell, or NONE"))
+		fault("healthcheck", strings.Join(h.Test, " "), errors.New("want CMD and a program with its arguments, CMD-SHELL and a line of shell, or NONE"))
 	}
 	for _, t := range h.Test {
 		fault("healthcheck", t, checkText(t))
