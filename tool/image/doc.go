@@ -10,6 +10,9 @@
 // [WriteLayout] put an [Image], or an [Index] with its images, and the blobs into one tar or one directory,
 // [Archive.Write] into another form of tar; [Parse] and [ParseIndex] read back what was made.
 //
+// [BuildOn] makes an image on another one ([Base]; package base reads them). What the
+// settings say goes over a raw config among them, and that over the base's.
+//
 // All JSON that the package makes is compact, has its fields in the order of
 // image-spec's Go types and its maps sorted by key, escapes no HTML characters
 // and ends without a newline. A digest depends on each of these, so they change
