@@ -93,7 +93,6 @@ func (c containerConfig) over(below containerConfig) containerConfig {
 	if len(c.OnBuild) > 0 {
 		out.OnBuild = c.OnBuild
 	}
-	replace(&out.ArgsEscaped, c.ArgsEscaped) //nolint:staticcheck // Deprecated for Windows, and still to be inherited.
 	replace(&out.Hostname, c.Hostname)
 	replace(&out.Domainname, c.Domainname)
 	replace(&out.AttachStdin, c.AttachStdin)
@@ -237,7 +236,7 @@ func (c *containerConfig) readers() map[string]func(*strictjson.Value) error {
 		"WorkingDir":      strictjson.StringInto(&c.WorkingDir),
 		"Labels":          mapInto(&c.Labels),
 		"StopSignal":      strictjson.StringInto(&c.StopSignal),
-		"ArgsEscaped":     boolInto(&c.ArgsEscaped), //nolint:staticcheck // As above.
+		"ArgsEscaped":     boolInto(new(bool)), // Of Windows alone; docker writes it elsewhere too.
 		"Healthcheck":     c.readHealthcheck,
 		"Shell":           listInto(&c.Shell),
 		"OnBuild":         listInto(&c.OnBuild),
