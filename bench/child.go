@@ -9,9 +9,9 @@ import (
 	"runtime/pprof"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/rules-strata/rules_strata/tool/deflate"
 	"github.com/rules-strata/rules_strata/tool/layer"
 	"github.com/rules-strata/rules_strata/tool/lzma"
 	"github.com/rules-strata/rules_strata/tool/narfile"
@@ -21,8 +21,8 @@ import (
 //
 //	sha256 FILE...       hashes the files
 //	copy OUT FILE...     copies them into one
-//	gzip FILE...         compresses them into nothing, as one stream, with the library, level and options of layers
-//	zstd FILE...
+//	gzip FILE...         deflates them into nothing, in pieces as layers have them
+//	zstd FILE...         compresses them into nothing, as one stream, with the library, level and options of layers
 //	unxz FILE...         decompresses each into nothing, with what reads NARs
 //	unzstd FILE...
 //	engine DIR CACHE COMPRESSION OUT PROFILE
@@ -50,14 +50,26 @@ func child(args []string) error {
 		}
 		return out.Close()
 	case "gzip":
-		z, err := gzip.NewWriterLevel(io.Discard, 6)
-		if err != nil {
-			return err
-		}
-		if err := eachFile(files, func(r io.Reader) error { return pump(z, r) }); err != nil {
-			return err
-		}
-		return z.Close()
+		const size, dict = 1 << 20, 16 << 10
+		var z deflate.Encoder
+		var out []byte
+		in := make([]byte, dict+size)
+		known := 0
+		return eachFile(files, func(r io.Reader) error {
+			for {
+				n, err := io.ReadFull(r, in[known:known+size])
+				if n > 0 {
+					out = z.Append(out[:0], in[:known+n], known, false)
+					known = copy(in, in[max(0, known+n-dict):known+n])
+				}
+				if err == io.EOF || err == io.ErrUnexpectedEOF {
+					return nil
+				}
+				if err != nil {
+					return err
+				}
+			}
+		})
 	case "zstd":
 		z, err := zstd.NewWriter(io.Discard, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1), zstd.WithAllLitEntropyCompression(true))
 		if err != nil {

@@ -48,7 +48,7 @@ const (
 	tarZstd       = "tar \\| zstd -3"
 	limitSHA256   = "SHA-256"
 	limitCopy     = "copy"
-	limitGzip     = "gzip -6 encoder (klauspost), one stream"
+	limitGzip     = "deflate encoder, for gzip"
 	limitZstd     = "zstd -3 encoder (klauspost)"
 	limitXz       = "xz decoder (strata's)"
 	limitXzC      = "xz -dc"

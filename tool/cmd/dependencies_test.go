@@ -24,6 +24,7 @@ var linked = map[string][]string{
 		"github.com/opencontainers/image-spec/specs-go/",
 		"github.com/rules-strata/rules_strata/tool/atomicfile",
 		"github.com/rules-strata/rules_strata/tool/cmd/layer",
+		"github.com/rules-strata/rules_strata/tool/deflate",
 		"github.com/rules-strata/rules_strata/tool/digestfile",
 		"github.com/rules-strata/rules_strata/tool/fetch",
 		"github.com/pierrec/lz4/v4/",

@@ -23,7 +23,7 @@ import (
 
 // FormatVersion is the version of the layer bytes and of this file's shape. It
 // is raised whenever the same NARs and options give other bytes than before.
-const FormatVersion = 1
+const FormatVersion = 2
 
 // maxSize bounds a digest file: 20,000 store paths come to some 5 MB.
 const maxSize = 64 << 20

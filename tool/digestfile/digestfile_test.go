@@ -36,7 +36,7 @@ func sample() *File {
 
 // The form is part of what Bazel caches by; a change of it raises FormatVersion.
 const sampleText = `{
-  "formatVersion": 1,
+  "formatVersion": 2,
   "descriptor": {
     "mediaType": "application/vnd.oci.image.layer.v1.tar+gzip",
     "digest": "sha256:1a4f02e182536e93d2baac9c00bbbf2192a769f2ce75dfd2ee5f19e347824eda",
@@ -90,11 +90,11 @@ func TestParse_Refusals(t *testing.T) {
 		{"}\n  ]", "}\n", "line 27, column 1: "},
 		{"\n}\n", "\n}\n{}", "line 28, column 1: more follows"},
 		{"\n}\n", "\n}\nx", "line 28, column 1: more follows"},
-		{`"formatVersion": 1`, `"formatVersion": 2`, "line 2, column 20: formatVersion: want 1, found 2; build the layer again"},
-		{`"formatVersion": 1`, `"more": {}, "formatVersion": 2`, "formatVersion: want 1, found 2; build the layer again"},
-		{`"formatVersion": 1`, `"formatVersion": "1"`, "formatVersion: want a number, found a string"},
-		{`"formatVersion": 1`, `"FormatVersion": 1`, "FormatVersion: unknown field"},
-		{`"formatVersion": 1`, `"formatVersion": 1, "formatVersion": 1`, `"formatVersion" is there twice`},
+		{`"formatVersion": 2`, `"formatVersion": 3`, "line 2, column 20: formatVersion: want 2, found 3; build the layer again"},
+		{`"formatVersion": 2`, `"more": {}, "formatVersion": 3`, "formatVersion: want 2, found 3; build the layer again"},
+		{`"formatVersion": 2`, `"formatVersion": "1"`, "formatVersion: want a number, found a string"},
+		{`"formatVersion": 2`, `"FormatVersion": 1`, "FormatVersion: unknown field"},
+		{`"formatVersion": 2`, `"formatVersion": 2, "formatVersion": 2`, `"formatVersion" is there twice`},
 		{`"diffID"`, `"DiffID"`, "DiffID: unknown field"},
 		{`"entries": 5`, `"entries": 5, "more": 1`, `more: unknown field`},
 		{`"entries": 5,`, ``, `entries is missing`},
@@ -204,7 +204,7 @@ func TestRead(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(sampleText))
 	f.Add([]byte(`{}`))
-	f.Add([]byte(`{"formatVersion":1,"descriptor":{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:458c3e2e3ec64853687c926cb47c34e7669a22d65da1d8dd810ffb7372114f44","size":0},"diffID":"sha256:458c3e2e3ec64853687c926cb47c34e7669a22d65da1d8dd810ffb7372114f44","uncompressedSize":0,"compression":"none","entries":0,"storePaths":[]}`))
+	f.Add([]byte(`{"formatVersion":2,"descriptor":{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:458c3e2e3ec64853687c926cb47c34e7669a22d65da1d8dd810ffb7372114f44","size":0},"diffID":"sha256:458c3e2e3ec64853687c926cb47c34e7669a22d65da1d8dd810ffb7372114f44","uncompressedSize":0,"compression":"none","entries":0,"storePaths":[]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file, err := Parse(b)
 		if err != nil {

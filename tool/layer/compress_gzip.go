@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"github.com/klauspost/compress/flate"
+
+	"github.com/rules-strata/rules_strata/tool/deflate"
 )
 
 const (
@@ -17,23 +19,21 @@ const (
 	// gzipDictSize how much of what comes before it the encoder knows then (deflate can
 	// refer to 32 KiB). Both are part of what the blob's bytes are, and must not change within one format version.
 	//
-	// Measured on the corpus of bench/ (783 MB of tar; CPU of the encoder alone on a quarter of it, the least of four runs in
-	// turns, and the sizes of whole blobs), after "umoci insert" of the same files (its encoder is an older one of the same library, at level 5):
+	// Measured on the corpus of bench/ (783 MB of tar): the sizes of whole blobs, and the CPU of the encoder alone on a part of
+	// it, the least of several runs in turns, to that of the first line; after "umoci insert" of the same files (its encoder is an older
+	// one of klauspost/compress, at level 5):
 	//
-	//	level 6, 512 KiB, 32 KiB known    269,168,633 bytes   1.69 s
-	//	           1 MiB, 32 KiB                               1.64
-	//	           1 MiB, 16 KiB          269,219,801         1.61
-	//	           2 MiB, 32 KiB                               1.62
-	//	level 5, 512 KiB, 32 KiB          272,649,230         1.54
-	//	level 4, 512 KiB, 32 KiB          279,527,014         1.28
-	//	umoci 0.4.7                       271,584,699
+	//	klauspost/compress, level 6, 1 MiB, 16 KiB known  269,219,801 bytes   1
+	//	                           512 KiB, 32 KiB        269,168,633         1.05
+	//	                    level 5                       272,649,230         0.93
+	//	                    level 4                       279,527,014         0.73
+	//	tool/deflate                1 MiB, 16 KiB         267,140,390         0.61
+	//	  with bounds checked (-tags purego)              267,140,390         0.69
+	//	umoci 0.4.7                                       271,584,699
 	//
+	// So the default level is that of tool/deflate, and takes two thirds of the whole program's time with level 6.
 	// What is known beforehand must be searched through first, so that small blocks cost time;
-	// larger ones cost memory and gain nothing. Level 5 saves 8 % of the encoder's
-	// time, once for each layer, but its blob is larger than umoci's, and what is stored and pulled many times counts more.
-	// Level 4 for blocks of programs alone, where higher levels gain least, saved 2.5 % of the
-	// whole program's time for 0.7 % of size: too little, for bytes that depend on a guess. A profile for the compiler (PGO)
-	// gains nothing. Of the program's time, four fifths are the encoder's and a tenth SHA-256's.
+	// larger ones cost memory and gain nothing.
 	gzipBlockSize = 1 << 20
 	gzipDictSize  = 16 << 10
 
@@ -166,27 +166,39 @@ func (e *gzipEncoder) block(after *gzipBlock) *gzipBlock {
 
 // deflate is a worker.
 func (e *gzipEncoder) deflate() {
-	var z *flate.Writer
+	deflate := newBlockDeflater(e.level)
 	for b := range e.todo {
-		if e.failed() != nil {
-			b.done <- struct{}{}
-			continue
+		if e.failed() == nil {
+			if err := deflate(b); err != nil {
+				e.fail(err)
+			}
 		}
-		// Neither step fails: the level was checked, and memory takes all.
-		if z == nil {
-			z, _ = flate.NewWriterDict(&b.out, e.level, nil)
+		b.done <- struct{}{}
+	}
+}
+
+// newBlockDeflater returns what deflates one block after another: an encoder made for such blocks at the
+// default level, a library's at others.
+func newBlockDeflater(level int) func(*gzipBlock) error {
+	if level == gzipDefaultLevel {
+		z := new(deflate.Encoder)
+		return func(b *gzipBlock) error {
+			b.out = z.Append(b.out, b.in[gzipDictSize-b.dict:], b.dict, b.last)
+			return nil
+		}
+	}
+	// No step fails: the level was checked, and memory takes all.
+	z, err := flate.NewWriterDict(nil, level, nil)
+	return func(b *gzipBlock) error {
+		if err != nil {
+			return err
 		}
 		z.ResetDict(&b.out, b.in[gzipDictSize-b.dict:gzipDictSize])
 		_, err := z.Write(b.in[gzipDictSize:])
 		if b.last {
-			err = errors.Join(err, z.Close())
-		} else {
-			err = errors.Join(err, z.Flush())
+			return errors.Join(err, z.Close())
 		}
-		if err != nil {
-			e.fail(err)
-		}
-		b.done <- struct{}{}
+		return errors.Join(err, z.Flush())
 	}
 }
 
