@@ -1,7 +1,7 @@
 """Which layers an image has: pure functions, apart from the rule so that they can be tested alone.
 
 Words: an *entry* is one store path as StorePathInfo's `entry` has it (`path`, `nar_size`, `references`, `nar_hash`,
-`label` are read here); a *layer* is a LayerInfo (`store_paths`, `stripped`, `label` are read here).
+`label` are read here); a *layer* is a LayerInfo (`store_paths`, `stripped`, `on_top`, `refers_to`, `label` are read here).
 """
 
 # Base image included. One more and docker's graph drivers refuse the image: "max depth exceeded".
@@ -41,13 +41,14 @@ def largest_first(entries):
     """
     return sorted(entries, key = lambda e: (-int(e.nar_size), e.path))
 
-def select_layers(closure, explicit, planned, max_layers):
+def select_layers(closure, explicit, planned, max_layers, complete = True):
     """Says which layers make an image, and which paths still need one.
 
-    The explicit layers come first, in the order given. Then come the planned layers that share no path with them or
+    The explicit layers of store paths come first, in the order given. Then come the planned layers that share no path with them or
     with one another, as they are, so that they are shared with other images. Paths left over follow largest first,
     one a layer, as long as there is room; what doesn't fit goes into one last layer together. If there are too many
-    planned layers, those that come first in the plan stay, and the rest is in that last layer.
+    planned layers, those that come first in the plan stay, and the rest is in that last layer. The explicit layers that
+    belong on top, those of files, follow in the order given: they customise what is below them.
 
     Without explicit layers this gives what `strata build --max-layers` gives, for a plan that is largest-first as
     for none at all: the plan's first layers are the largest paths, one each, and whatever is not kept goes together.
@@ -57,10 +58,12 @@ def select_layers(closure, explicit, planned, max_layers):
       explicit: list of layers that the image is to have in any case.
       planned: list of layers in the order of the plan, or of several plans one after the other.
       max_layers: int. The greatest number of layers.
+      complete: bool. Whether store paths must be in the image that others in it, or its files, refer to.
 
     Returns:
       struct with `layers` (list of layers, lowest first), `added` (list of non-empty lists of entries: the layers that
-      must be made on top of them, lowest first) and `error` (string, or None if the image can be made).
+      must be made on top of them, lowest first), `top` (list of layers on top of these) and `error` (string, or None if
+      the image can be made).
     """
     needed = {}
     for e in closure:
@@ -89,7 +92,13 @@ def select_layers(closure, explicit, planned, max_layers):
                     needed[e.path].label,
                     needed[e.path].nar_hash,
                 ))
-    for layer in explicit:
+    for layer in explicit if complete else []:
+        for path in getattr(layer, "refers_to", ()):
+            if path not in needed and path not in taken:
+                return _error("layer %s leads to %s, which is in no layer; put its target into contents, or set include_store_paths = False" % (
+                    layer.label,
+                    path,
+                ))
         for e in layer.store_paths + layer.stripped:
             for r in e.references:
                 if r not in needed and r not in taken:
@@ -125,10 +134,12 @@ def select_layers(closure, explicit, planned, max_layers):
     added = [[e] for e in left[:alone]]
     if left[alone:]:
         added.append(left[alone:])
-    return struct(layers = explicit + kept, added = added, error = None)
+    top = [layer for layer in explicit if getattr(layer, "on_top", False)]
+    below = [layer for layer in explicit if not getattr(layer, "on_top", False)]
+    return struct(layers = below + kept, added = added, top = top, error = None)
 
 def _error(message):
-    return struct(layers = [], added = [], error = message)
+    return struct(layers = [], added = [], top = [], error = message)
 
 def plan_error(closure, layers):
     """Says what is wrong with a plan.

@@ -3,7 +3,7 @@
 load("@bazel_skylib//rules:diff_test.bzl", "diff_test")
 load("@bazel_skylib//rules:run_binary.bzl", "run_binary")
 
-def same_image_test(name, image, args, lock = "//examples/web:strata.lock.json", root = "web", cache = "//testdata/web:cache"):
+def same_image_test(name, image, args, lock = "//examples/web:strata.lock.json", root = "web", cache = "//testdata/web:cache", srcs = []):
     """Builds a root by the command, and compares digest and archive with an image's.
 
     Args:
@@ -13,6 +13,7 @@ def same_image_test(name, image, args, lock = "//examples/web:strata.lock.json",
       lock: label of the lock.
       root: string, the root's name in it.
       cache: label of the files in the lock's cache.
+      srcs: list of labels, further files that the arguments name.
     """
     run_binary(
         name = name + "_command",
@@ -20,7 +21,7 @@ def same_image_test(name, image, args, lock = "//examples/web:strata.lock.json",
         srcs = [
             cache,
             lock,
-        ],
+        ] + srcs,
         outs = [
             name + "_command.digest",
             name + "_command.tar",
@@ -36,6 +37,7 @@ def same_image_test(name, image, args, lock = "//examples/web:strata.lock.json",
     )
     native.filegroup(
         name = name + "_digest",
+        testonly = True,
         srcs = [image],
         output_group = "digest",
     )

@@ -238,7 +238,7 @@ func (g *gatherer) merge(path string, parts []part) {
 	}
 	if !g.chooses() {
 		for _, p := range parts[1:] {
-			if p.place() != first.place() {
+			if g.leadsTo(p) != g.leadsTo(first) {
 				g.clash(path, first, p)
 				return
 			}
@@ -260,17 +260,35 @@ func (g *gatherer) clash(path string, a, b part) {
 // by is the store path, with who wants it.
 func (p part) by() string { return fmt.Sprintf("%s (%s)", p.root.path, p.e.by()) }
 
-// place is where in the store a link to p leads in the end, as far as p's own store path shows: a profile's link to a program is that program.
-func (p part) place() string {
-	if p.kind == nar.Symlink {
-		if at, o := p.root.resolve(p.path); o != nil {
-			return string(p.root.path) + "/" + at
+// leadsTo is where in the store a link to p leads in the end, as far as the store paths at hand show: a profile's link to
+// a program is that program.
+func (g *gatherer) leadsTo(p part) string {
+	root, path := p.root, p.path
+	for range maxLinks {
+		if at, o := root.resolve(path); o != nil {
+			return string(root.path) + "/" + at
 		}
-		if strings.HasPrefix(p.target, "/") {
-			return p.target
+		o := root.at(path)
+		if o == nil || o.kind != nar.Symlink || !strings.HasPrefix(o.target, "/") {
+			break
+		}
+		next := g.rootOf(o.target)
+		if next == nil {
+			return o.target
+		}
+		root, path = next, strings.TrimPrefix(o.target, string(next.path)+"/")
+	}
+	return string(root.path) + "/" + path
+}
+
+// rootOf is the store path at hand that a place in the store is in; nil: none.
+func (g *gatherer) rootOf(place string) *rootObject {
+	for p, root := range g.roots {
+		if strings.HasPrefix(place, string(p)+"/") {
+			return root
 		}
 	}
-	return string(p.root.path) + "/" + p.path
+	return nil
 }
 
 // leaf adds a link to a file or symlink of a store path, or a copy of it.

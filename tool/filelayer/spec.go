@@ -104,6 +104,8 @@ type Entry struct {
 	Shared bool
 	// Root is the store path that links, copies, certificates, time zones or programs are of.
 	Root store.Path
+	// RootName names the Root in place of a store path: see [Spec.ResolveRoots].
+	RootName string
 	// Subdirs are the directories of Root that are linked or copied, relative and clean; empty: all.
 	Subdirs []string
 	// Zone is the time zone, as "Europe/Berlin"; "": none is set.
@@ -275,7 +277,7 @@ func readEntry(v *strictjson.Value) (e Entry, err error) {
 		"owner":   {Name: "owner", Read: text(func(t string) (err error) { e.Owner, err = ParseOwner(t); return err }), Optional: true},
 		"follow":  {Name: "follow", Read: func(v *strictjson.Value) (err error) { e.Follow, err = v.Bool(); return err }, Optional: true},
 		"shared":  {Name: "shared", Read: func(v *strictjson.Value) (err error) { e.Shared, err = v.Bool(); return err }, Optional: true},
-		"root":    {Name: "root", Read: strictjson.Parsed(&e.Root, store.ParsePath)},
+		"root":    {Name: "root", Read: text(e.setRoot)},
 		"subdirs": {Name: "subdirs", Read: func(v *strictjson.Value) error { return v.Each(text(e.addSubdir)) }, Optional: true},
 		"zone":    {Name: "zone", Read: text(func(t string) error { e.Zone = t; return checkZone(t) }), Optional: true},
 	}
@@ -335,6 +337,32 @@ func Types() []string { return slices.Clone(entryTypes) }
 func notEmpty(s string) error {
 	if s == "" {
 		return errors.New("it is empty")
+	}
+	return nil
+}
+
+// setRoot reads a store path, or a name for one.
+func (e *Entry) setRoot(text string) (err error) {
+	if strings.HasPrefix(text, "/") {
+		e.Root, err = store.ParsePath(text)
+		return err
+	}
+	e.RootName = text
+	return notEmpty(text)
+}
+
+// ResolveRoots sets the Root of entries that have a name for it, as resolve says.
+func (s *Spec) ResolveRoots(resolve func(name string) (store.Path, error)) error {
+	for i := range s.Entries {
+		e := &s.Entries[i]
+		if e.RootName == "" {
+			continue
+		}
+		root, err := resolve(e.RootName)
+		if err != nil {
+			return fmt.Errorf("%s: %w", e.by(), err)
+		}
+		e.Root = root
 	}
 	return nil
 }

@@ -91,8 +91,25 @@ func (g *gatherer) tar(e *Entry) error {
 			return &section{f, at, h.Size}, err
 		}
 	}
-	if err := t.read(); err != nil {
+	err = t.read()
+	if err == nil && t.in == f {
+		err = checkEnd(f, info.Size())
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// checkEnd finds a plain tar that was cut off between two entries, which reads like a whole one. (What is compressed has
+// an end of its own.)
+func checkEnd(f *os.File, size int64) error {
+	var end [endSize]byte
+	if _, err := f.ReadAt(end[:], max(0, size-endSize)); err != nil && err != io.EOF {
+		return err
+	}
+	if end != [endSize]byte{} {
+		return errNoEnd
 	}
 	return nil
 }

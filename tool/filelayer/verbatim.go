@@ -3,6 +3,7 @@ package filelayer
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -54,6 +55,9 @@ func Verbatim(ctx context.Context, r io.Reader, compression string) (*digestfile
 	}
 	if err == nil {
 		_, err = io.Copy(io.Discard, buffered)
+	}
+	if err == nil && (plain.zeros < endSize || plain.n%512 != 0) {
+		err = errNoEnd
 	}
 	if err != nil {
 		if ctx.Err() != nil {
@@ -115,17 +119,28 @@ func (e *hintedError) Unwrap() error { return e.error }
 // Hint is the advice.
 func (e *hintedError) Hint() string { return e.hint }
 
+// endSize is the length of the end that POSIX wants a tar to have, two blocks.
+const endSize = 1024
+
+var errNoEnd = errors.New("it doesn't end in two blocks of zeros, as a tar does: it is cut off")
+
 // hashingReader hashes and counts what passes through.
 type hashingReader struct {
-	r io.Reader
-	h hash.Hash
-	n int64
+	r     io.Reader
+	h     hash.Hash
+	n     int64
+	zeros int64 // at the end
 }
 
 func (r *hashingReader) Read(p []byte) (int, error) {
 	n, err := r.r.Read(p)
 	r.h.Write(p[:n])
 	r.n += int64(n)
+	if rest := len(bytes.TrimRight(p[:n], "\x00")); rest > 0 {
+		r.zeros = int64(n - rest)
+	} else {
+		r.zeros += int64(n)
+	}
 	return n, err
 }
 

@@ -64,6 +64,9 @@ func (s *Sources) nars(spec *Spec) ([]layer.NAR, error) {
 	seen := map[store.Path]bool{}
 	for i := range spec.Entries {
 		e := &spec.Entries[i]
+		if e.Root == "" && e.RootName != "" {
+			return nil, fmt.Errorf("%s: root %q: want a store path", e.by(), e.RootName)
+		}
 		if e.Root == "" || seen[e.Root] {
 			continue
 		}

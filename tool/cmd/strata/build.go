@@ -38,6 +38,7 @@ type buildFlags struct {
 	maxLayers   int
 	tags        []string
 	settings    settingsFlags
+	fileLayers  fileLayerFlags
 	network     fetchFlags
 }
 
@@ -55,6 +56,7 @@ what was there before stays.`,
 		Example: `  strata build --root web --tag web:dev -o web.tar
   strata build --root web -o - | docker load
   strata build --root web --compression zstd --entrypoint /nix/store/…/bin/web --env PORT=8080 --port 8080
+  strata build --root web --files etc.json --file srv/www=site --user web
   strata build --root web --format layout -o web.oci`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd)
@@ -72,6 +74,7 @@ what was there before stays.`,
 	fl.StringVar(&f.digestFile, "digest-file", "", "also write the image's digest to `FILE`")
 	fl.BoolVar(&f.json, "json", false, "print digest, layers and their store paths as JSON")
 	f.settings.register(fl)
+	f.fileLayers.register(fl)
 	f.network.register(fl)
 	return c
 }
@@ -99,6 +102,13 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	files, err := f.fileLayers.read(l, root, system)
+	if err != nil {
+		return err
+	}
+	if layers, err = f.fileLayers.storeLayers(layers, l, root, system, f.maxLayers, len(files)); err != nil {
+		return err
+	}
 	output := cmp.Or(f.output, root+map[string]string{formatArchive: ".tar", formatLayout: ".oci"}[f.format])
 	if err := f.checkDigestFile(output); err != nil {
 		return err
@@ -114,6 +124,7 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 		client:      client,
 		settings:    *settings,
 		layers:      layers,
+		files:       files,
 		compression: f.compression,
 		progress:    newProgress(cmd.ErrOrStderr()),
 	}

@@ -35,6 +35,7 @@ type builder struct {
 	client      *fetch.Client // relative to the lock's folder
 	settings    image.Settings
 	layers      []plan.Layer
+	files       []fileLayer // above the layers
 	compression string
 	progress    *progress
 }
@@ -98,7 +99,7 @@ func (b *builder) build(ctx context.Context, d *destination) (*result, error) {
 // buildLayers makes the layers' blobs in dir, a few at once.
 func (b *builder) buildLayers(ctx context.Context, dir string) ([]builtLayer, error) {
 	defer b.client.CloseIdleConnections()
-	out := make([]builtLayer, len(b.layers))
+	out := make([]builtLayer, len(b.layers)+len(b.files))
 	var done atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(min(runtime.GOMAXPROCS(0), maxLayersAtOnce))
@@ -112,8 +113,18 @@ func (b *builder) buildLayers(ctx context.Context, dir string) ([]builtLayer, er
 			if out[i].file, err = b.buildLayer(ctx, l, out[i].path); err != nil {
 				return err
 			}
-			b.progress.show("%d of %d layers", done.Add(1), len(b.layers))
+			b.progress.show("%d of %d layers", done.Add(1), len(out))
 			return nil
+		})
+	}
+	for i, l := range b.files {
+		i += len(b.layers)
+		g.Go(func() (err error) {
+			out[i].name = l.name
+			if out[i].path, out[i].file, err = b.buildFileLayer(ctx, l, filepath.Join(dir, strconv.Itoa(i))); err == nil {
+				b.progress.show("%d of %d layers", done.Add(1), len(out))
+			}
+			return err
 		})
 	}
 	return out, g.Wait()
@@ -122,15 +133,7 @@ func (b *builder) buildLayers(ctx context.Context, dir string) ([]builtLayer, er
 func (b *builder) buildLayer(ctx context.Context, l plan.Layer, path string) (*digestfile.File, error) {
 	nars := make([]layer.NAR, len(l.Paths))
 	for i, p := range l.Paths {
-		e := b.lock.Paths[p]
-		file := b.client.Alternatives(b.lock.URLs(e), e.FileSize)
-		nars[i] = layer.NAR{
-			File: narfile.File{
-				StorePath: p, Compression: e.Compression, FileHash: e.FileHash, FileSize: e.FileSize,
-				NarHash: e.NarHash, NarSize: e.NarSize,
-			},
-			Open: file.Open, Reject: file.Reject,
-		}
+		nars[i] = b.nar(p)
 	}
 	var out *digestfile.File
 	err := layer.Retry(nars, func() error {
@@ -148,6 +151,19 @@ func (b *builder) buildLayer(ctx context.Context, l plan.Layer, path string) (*d
 		return nil, withAdvice(err)
 	}
 	return out, nil
+}
+
+// nar is the NAR of a store path of the lock.
+func (b *builder) nar(p store.Path) layer.NAR {
+	e := b.lock.Paths[p]
+	file := b.client.Alternatives(b.lock.URLs(e), e.FileSize)
+	return layer.NAR{
+		File: narfile.File{
+			StorePath: p, Compression: e.Compression, FileHash: e.FileHash, FileSize: e.FileSize,
+			NarHash: e.NarHash, NarSize: e.NarSize,
+		},
+		Open: file.Open, Reject: file.Reject,
+	}
 }
 
 // withAdvice adds what may help against an error of a layer.
