@@ -62,7 +62,7 @@ def _file_entries(target, path):
             to += _below_package(f) if len(files) > 1 else f.basename
         if f.is_directory:
             entries.append(entry("folder", file = f, follow = True, path = to, by = by))
-        elif f.is_symlink:
+        elif getattr(f, "is_symlink", False):
             entries.append(entry("symlink", file = f, path = to, by = by))
         else:
             entries.append(entry("file", file = f, path = to, by = by))

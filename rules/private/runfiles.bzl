@@ -46,13 +46,7 @@ def add_runfiles(args, target, path, workspace_name):
     runfiles = info.default_runfiles
     args.add_all(
         runfiles.files,
-        map_each = lambda f: entry_argument(entry(
-            "symlink" if f.is_symlink else "file",
-            file = f,
-            path = root + _place(f.short_path, workspace_name),
-            shared = None if f.is_symlink else True,
-            by = by,
-        )),
+        map_each = lambda f: entry_argument(_runfile(f, root + _place(f.short_path, workspace_name), by)),
         allow_closure = True,
     )
     add_entries(args, [
@@ -68,6 +62,11 @@ def add_runfiles(args, target, path, workspace_name):
     mapping = _repo_mapping(info)
     if mapping:
         add_entries(args, [entry("file", file = mapping, path = root + "_repo_mapping", by = by)])
+
+def _runfile(f, path, by):
+    if getattr(f, "is_symlink", False):
+        return entry("symlink", file = f, path = path, by = by)
+    return entry("file", file = f, path = path, shared = True, by = by)
 
 def _repo_mapping(info):
     "Bazel has it since 7, and in MODULE.bazel mode alone."
