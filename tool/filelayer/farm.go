@@ -191,60 +191,58 @@ func (g *gatherer) merge(path string, parts []part) {
 	if path != "" && g.excluded(path) {
 		return
 	}
-	var dirs []part
-	anyDir := slices.ContainsFunc(parts, func(p part) bool { return p.kind == nar.Directory })
-	if anyDir {
-		for _, p := range parts {
-			if p.kind == nar.Symlink {
-				// sbin -> bin in one and a directory in the other: what is in bin is meant.
-				if at, o := p.root.resolve(p.path); o != nil && o.kind == nar.Directory {
-					p.path, p.object = at, o
-				}
-			}
-			if p.kind == nar.Directory {
-				dirs = append(dirs, p)
-			}
-		}
-	}
 	first := parts[0]
-	if anyDir && len(dirs) < len(parts) {
-		for _, p := range parts {
-			if p.kind != nar.Directory && !slices.ContainsFunc(dirs, func(d part) bool { return d.e == p.e }) {
-				if !g.chooses() {
-					g.clash(path, dirs[0], p)
-					return
-				}
-				if p.e == first.e {
-					g.leaf(path, p)
-					return
-				}
-			}
-		}
-	}
-	if anyDir {
-		if path != "" {
-			g.add(&node{path: path, kind: layer.TypeDirectory, mode: modeDirectory, rank: rankPlain, by: dirs[0].by(), from: dirs[0].e})
-		}
-		names := map[string][]part{}
-		for _, d := range dirs {
-			for name, o := range d.children {
-				names[name] = append(names[name], part{d.e, d.root, joinPath(d.path, name), o})
-			}
-		}
-		for _, name := range slices.Sorted(maps.Keys(names)) {
-			g.merge(joinPath(path, name), names[name])
-		}
-		return
-	}
-	if !g.chooses() {
-		for _, p := range parts[1:] {
-			if g.leadsTo(p) != g.leadsTo(first) {
+	dirs, others := directories(parts)
+	switch {
+	case len(dirs) == 0:
+		for _, p := range others[1:] {
+			if !g.chooses() && g.leadsTo(p) != g.leadsTo(first) {
 				g.clash(path, first, p)
 				return
 			}
 		}
+		g.leaf(path, first)
+		return
+	case len(others) > 0 && !g.chooses():
+		g.clash(path, dirs[0], others[0])
+		return
+	case len(others) > 0 && others[0].e == first.e:
+		g.leaf(path, first)
+		return
 	}
-	g.leaf(path, first)
+	if path != "" {
+		g.add(&node{path: path, kind: layer.TypeDirectory, mode: modeDirectory, rank: rankPlain, by: dirs[0].by(), from: dirs[0].e})
+	}
+	names := map[string][]part{}
+	for _, d := range dirs {
+		for name, o := range d.children {
+			names[name] = append(names[name], part{d.e, d.root, joinPath(d.path, name), o})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		g.merge(joinPath(path, name), names[name])
+	}
+}
+
+// directories parts those that are directories from the others. Where there is one, a symlink to a directory is one too,
+// with what is in the directory that it leads to: sbin -> bin in one store path, and a directory sbin in another.
+func directories(parts []part) (dirs, others []part) {
+	if !slices.ContainsFunc(parts, func(p part) bool { return p.kind == nar.Directory }) {
+		return nil, parts
+	}
+	for _, p := range parts {
+		if p.kind == nar.Symlink {
+			if at, o := p.root.resolve(p.path); o != nil && o.kind == nar.Directory {
+				p.path, p.object = at, o
+			}
+		}
+		if p.kind == nar.Directory {
+			dirs = append(dirs, p)
+		} else {
+			others = append(others, p)
+		}
+	}
+	return dirs, others
 }
 
 // chooses reports whether an option says which of several is taken.

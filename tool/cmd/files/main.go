@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/rules-strata/rules_strata/tool/paramfile"
@@ -50,7 +51,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
-	fmt.Fprintf(stderr, "files: error: %v\n", err)
+	for fault := range strings.SplitSeq(err.Error(), "\n") { // Those of a specification are told together.
+		fmt.Fprintf(stderr, "files: error: %s\n", fault)
+	}
 	if errors.As(err, new(usageError)) {
 		fmt.Fprintln(stderr, "files: hint: files --help lists the arguments")
 		return exitUsage
