@@ -193,7 +193,7 @@ def file_layer_test_suite(name):
         ("owner_names", file_layer, {"owner_names": "me:users"}, "owner_names: want owner too"),
         ("mtime", file_layer, {"content": {"a": ""}, "mtime": -1}, "mtime: -1: want seconds since 1970"),
         ("several", file_layer, {"files": {":linux_arm64": "etc/x"}}, "files: @@//rules/tests:linux_arm64 has no files"),
-        ("binaries", file_layer, {"binaries": {"top.nar": "app/x"}}, "binaries: @@//rules/tests:top.nar is no program"),
+        ("binaries", file_layer, {"binaries": {":root": "app/x"}}, "binaries: @@//rules/tests:root is no program"),
         ("subdirs", root_layer, {"roots": [":top"], "subdirs": ["../bin"]}, "subdirs: \"../bin\": want a path"),
         ("user", etc_layer, {"users": ["web"]}, "users: \"web\": want user(...)"),
         ("time_zone", etc_layer, {"time_zone": "Europe/Berlin", "users": [user("web", 1000)]}, "time_zone: \"Europe/Berlin\": want time_zones too"),
