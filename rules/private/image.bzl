@@ -115,17 +115,19 @@ def _layers(ctx, base):
     if error:
         fail(error)
     explicit = [d[LayerInfo] for d in ctx.attr.layers]
+    contents = ctx.attr.contents if ctx.attr.include_store_paths else []
     selection = select_layers(
         base_layers = base_layers,
         base_paths = base.store_paths,
-        closure = depset(transitive = [d[StorePathInfo].closure for d in ctx.attr.contents]).to_list(),
+        closure = depset(transitive = [d[StorePathInfo].closure for d in contents]).to_list(),
         explicit = explicit,
-        planned = [layer for d in ctx.attr.contents if PlanInfo in d for layer in d[PlanInfo].layers],
+        planned = [layer for d in contents if PlanInfo in d for layer in d[PlanInfo].layers],
         max_layers = max_layers,
+        complete = ctx.attr.include_store_paths,
     )
     if selection.error:
         fail(selection.error)
-    if not selection.layers and not selection.added and not ctx.attr.base:
+    if not selection.layers and not selection.added and not selection.top and not ctx.attr.base:
         fail("contents: the image is empty; name a root of a lock, such as @store//:web")
 
     layers = list(selection.layers)
@@ -137,7 +139,7 @@ def _layers(ctx, base):
             entries = entries,
             compression = ctx.attr._compression[BuildSettingInfo].value,
         ))
-    return layers
+    return layers + selection.top
 
 def _system(ctx):
     systems = {d[StorePathInfo].system: d.label for d in ctx.attr.contents if d[StorePathInfo].system}
@@ -283,9 +285,9 @@ image(
 | `tags` | `NAME.tags` | the image's names, one a line |
 | `digest_files` | | what is known of each layer without its bytes, JSON |
 
-**Layers.** Those in `layers` come first. Then follow the layers that the lock plans for `contents`, as far as they
-have no path in common with the former, and what is left: the largest paths in a layer each, the rest in one. Each
-path of the closure is in exactly one layer, or the build fails and names it. Planned layers and `store_layer`s are
+**Layers.** The `store_layer`s in `layers` come first. Then follow the layers that the lock plans for `contents`, as far
+as they have no path in common with the former, and what is left: the largest paths in a layer each, the rest in one.
+On top of these come the layers of files in `layers`, in their order. Each path of the closure is in exactly one layer, or the build fails and names it. Planned layers and `store_layer`s are
 shared by all images; what is left is made by each image for itself.
 
 **A base** (`base`) gives the image its layers, below all others, and its config wherever the attributes say nothing: `env`,
@@ -308,7 +310,12 @@ archive, `StrataLayout` the layout.
         ),
         "layers": attr.label_list(
             providers = [LayerInfo],
-            doc = "`store_layer`s that come first, in this order. What their paths refer to must be in `contents` or in `layers`.",
+            doc = "Layers of one's own, in this order: `store_layer`s, which come first, and those of files (`file_layer`, `root_layer`, `etc_layer`, `tar_layer`, and a `store_layer` with `strip_prefix`), which come last. " +
+                  "What they refer to must be in `contents` or in `layers`.",
+        ),
+        "include_store_paths": attr.bool(
+            default = True,
+            doc = "Whether the image holds the store paths of `contents`. Without, it is for machines that have them, and bring them in by a mount: only `layers` are in it.",
         ),
         "base": attr.label(
             allow_files = True,

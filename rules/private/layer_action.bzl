@@ -4,14 +4,15 @@ load(":providers/layer_info.bzl", "LayerInfo")
 
 LAYER_TOOLCHAIN_TYPE = Label("//rules/toolchain:layer_toolchain_type")
 
-_EXTENSIONS = {
+# A compression -> how the blob's name ends.
+LAYER_EXTENSIONS = {
     "gzip": ".tar.gz",
     "none": ".tar",
     "zstd": ".tar.zst",
 }
 
 # The values of a layer's compression.
-COMPRESSIONS = sorted(_EXTENSIONS)
+COMPRESSIONS = sorted(LAYER_EXTENSIONS)
 
 def layer_options(
         level = "",
@@ -76,7 +77,7 @@ def layer_action(ctx, name, entries, compression, options = [], stripped = False
     """
     entries = sorted(entries, key = lambda e: e.path)
     name = _short(name)
-    blob = ctx.actions.declare_file(name + _EXTENSIONS[compression])
+    blob = ctx.actions.declare_file(name + LAYER_EXTENSIONS[compression])
     digest_file = ctx.actions.declare_file(name + ".json")
 
     args = ctx.actions.args()
@@ -141,6 +142,8 @@ def layer_action(ctx, name, entries, compression, options = [], stripped = False
         mtree = listing,
         store_paths = () if stripped else tuple(entries),
         stripped = tuple(entries) if stripped else (),
+        on_top = stripped,
+        refers_to = (),
         label = ctx.label,
     )
 

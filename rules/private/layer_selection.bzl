@@ -1,7 +1,7 @@
 """Which layers an image has: pure functions, apart from the rule so that they can be tested alone.
 
 Words: an *entry* is one store path as StorePathInfo's `entry` has it (`path`, `nar_size`, `references`, `nar_hash`,
-`label` are read here); a *layer* is a LayerInfo (`store_paths`, `stripped`, `label` are read here).
+`label` are read here); a *layer* is a LayerInfo (`store_paths`, `stripped`, `on_top`, `refers_to`, `label` are read here).
 """
 
 # Base image included. One more and docker's graph drivers refuse the image: "max depth exceeded".
@@ -43,13 +43,14 @@ def largest_first(entries):
     """
     return sorted(entries, key = lambda e: (-int(e.nar_size), e.path))
 
-def select_layers(closure, explicit, planned, max_layers, base_paths = {}, base_layers = 0):
+def select_layers(closure, explicit, planned, max_layers, base_paths = {}, base_layers = 0, complete = True):
     """Says which layers make an image, and which paths still need one.
 
-    The explicit layers come first, in the order given. Then come the planned layers that share no path with them or
+    The explicit layers of store paths come first, in the order given. Then come the planned layers that share no path with them or
     with one another, as they are, so that they are shared with other images. Paths left over follow largest first,
     one a layer, as long as there is room; what doesn't fit goes into one last layer together. If there are too many
-    planned layers, those that come first in the plan stay, and the rest is in that last layer.
+    planned layers, those that come first in the plan stay, and the rest is in that last layer. The explicit layers that
+    belong on top, those of files, follow in the order given: they customise what is below them.
 
     Without explicit layers this gives what `strata build --max-layers` gives, for a plan that is largest-first as
     for none at all: the plan's first layers are the largest paths, one each, and whatever is not kept goes together.
@@ -61,10 +62,12 @@ def select_layers(closure, explicit, planned, max_layers, base_paths = {}, base_
       max_layers: int. The greatest number of layers, the base's among them.
       base_paths: dict of string to string: the NarHash of each store path that the base has; they need no layer.
       base_layers: int, how many layers the base has.
+      complete: bool. Whether store paths must be in the image that others in it, or its files, refer to.
 
     Returns:
       struct with `layers` (list of layers, lowest first), `added` (list of non-empty lists of entries: the layers that
-      must be made on top of them, lowest first) and `error` (string, or None if the image can be made).
+      must be made on top of them, lowest first), `top` (list of layers on top of these) and `error` (string, or None if
+      the image can be made).
     """
     needed = {}
     for e in closure:
@@ -97,7 +100,13 @@ def select_layers(closure, explicit, planned, max_layers, base_paths = {}, base_
                     needed[e.path].label,
                     needed[e.path].nar_hash,
                 ))
-    for layer in explicit:
+    for layer in explicit if complete else []:
+        for path in getattr(layer, "refers_to", ()):
+            if path not in needed and path not in taken and path not in base_paths:
+                return _error("layer %s leads to %s, which is in no layer; put its target into contents, or set include_store_paths = False" % (
+                    layer.label,
+                    path,
+                ))
         for e in layer.store_paths + layer.stripped:
             for r in e.references:
                 if r not in needed and r not in taken and r not in base_paths:
@@ -136,10 +145,12 @@ def select_layers(closure, explicit, planned, max_layers, base_paths = {}, base_
     added = [[e] for e in left[:alone]]
     if left[alone:]:
         added.append(left[alone:])
-    return struct(layers = explicit + kept, added = added, error = None)
+    top = [layer for layer in explicit if getattr(layer, "on_top", False)]
+    below = [layer for layer in explicit if not getattr(layer, "on_top", False)]
+    return struct(layers = below + kept, added = added, top = top, error = None)
 
 def _error(message):
-    return struct(layers = [], added = [], error = message)
+    return struct(layers = [], added = [], top = [], error = message)
 
 def plan_error(closure, layers):
     """Says what is wrong with a plan.

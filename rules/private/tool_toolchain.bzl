@@ -7,7 +7,7 @@ strata_tool_toolchain = rule(
     implementation = _strata_tool_toolchain_impl,
     doc = """Brings a program as one of strata's action binaries.
 
-By default both are built from source by rules_go. To use prebuilt ones, so that no Go is compiled nor even
+By default all are built from source by rules_go. To use prebuilt ones, so that no Go is compiled nor even
 analysed, declare a toolchain for each and register them in your MODULE.bazel:
 
 ```starlark
@@ -34,6 +34,7 @@ Leave `target_compatible_with` empty: a layer is the same for all targets.
 | toolchain type | program |
 |---|---|
 | `@rules_strata//rules/toolchain:layer_toolchain_type` | `tool/cmd/layer` |
+| `@rules_strata//rules/toolchain:files_toolchain_type` | `tool/cmd/files` |
 | `@rules_strata//rules/toolchain:image_toolchain_type` | `tool/cmd/image` |
 """,
     attrs = {

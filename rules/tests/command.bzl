@@ -37,6 +37,7 @@ def same_image_test(name, image, args, lock = "//examples/web:strata.lock.json",
     )
     native.filegroup(
         name = name + "_digest",
+        testonly = True,
         srcs = [image],
         output_group = "digest",
     )

@@ -128,6 +128,15 @@ def _explicit_impl(ctx):
     # What a customisation layer is made of isn't in the image by that; what it refers to must be.
     custom = struct(label = "//:custom", store_paths = (), stripped = (_path("a", references = ["b"]),))
     _check(env, [[], ("a",), ("b",)], [_A, _B], explicit = [custom])
+
+    # Layers of files come on top, in their order, and count; what they lead to must be in the image.
+    files = struct(label = "//:files", store_paths = (), stripped = (), on_top = True, refers_to = ())
+    links = struct(label = "//:links", store_paths = (), stripped = (), on_top = True, refers_to = ("a",))
+    got = _check(env, [["e", "c"], ["a"], ("b", "d")], _ALL, explicit = [files, mine, links], planned = _ONE_EACH, max_layers = 5)
+    asserts.equals(env, [files, links], got.top)
+    _check_error(env, ["layer //:links leads to a, which is in no layer", "include_store_paths"], [_B], explicit = [links])
+    got = select_layers([], [links, files], [], 2, complete = False)
+    asserts.equals(env, (None, [], [], [links, files]), (got.error, got.layers, got.added, got.top))
     _check_error(env, ["a (in layer //:custom) refers to b, which is in no layer"], [_A], explicit = [custom])
     return unittest.end(env)
 

@@ -15,7 +15,7 @@ import (
 // linked is all that the action binaries may link, beside the standard library. A
 // change to any of it runs every layer or image action in every workspace again,
 // so what reads locks, plans or talks to registries stays out, and so does all
-// that belongs to the other of the two.
+// that belongs to another of them.
 var linked = map[string][]string{
 	"layer": {
 		"github.com/andybalholm/brotli/",
@@ -32,6 +32,27 @@ var linked = map[string][]string{
 		"github.com/rules-strata/rules_strata/tool/lzma",
 		"github.com/rules-strata/rules_strata/tool/nar",
 		"github.com/rules-strata/rules_strata/tool/narfile",
+		"github.com/rules-strata/rules_strata/tool/narsource",
+		"github.com/rules-strata/rules_strata/tool/paramfile",
+		"github.com/rules-strata/rules_strata/tool/store",
+		"github.com/rules-strata/rules_strata/tool/strictjson",
+	},
+	"files": {
+		"github.com/andybalholm/brotli/",
+		"github.com/klauspost/compress/",
+		"github.com/opencontainers/go-digest",
+		"github.com/opencontainers/image-spec/specs-go/",
+		"github.com/pierrec/lz4/v4/",
+		"github.com/rules-strata/rules_strata/tool/atomicfile",
+		"github.com/rules-strata/rules_strata/tool/cmd/files",
+		"github.com/rules-strata/rules_strata/tool/digestfile",
+		"github.com/rules-strata/rules_strata/tool/fetch",
+		"github.com/rules-strata/rules_strata/tool/filelayer",
+		"github.com/rules-strata/rules_strata/tool/layer",
+		"github.com/rules-strata/rules_strata/tool/lzma",
+		"github.com/rules-strata/rules_strata/tool/nar",
+		"github.com/rules-strata/rules_strata/tool/narfile",
+		"github.com/rules-strata/rules_strata/tool/narsource",
 		"github.com/rules-strata/rules_strata/tool/paramfile",
 		"github.com/rules-strata/rules_strata/tool/store",
 		"github.com/rules-strata/rules_strata/tool/strictjson",

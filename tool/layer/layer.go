@@ -39,11 +39,7 @@ type NAR struct {
 // path once. An error that is about a store path is a [PathError]. After
 // an error, w has got some part of a blob that must not be used.
 func Write(ctx context.Context, w io.Writer, nars []NAR, o Options) (*digestfile.File, error) {
-	o, enc, err := o.encoding()
-	if err != nil {
-		return nil, err
-	}
-	nars, err = sorted(nars)
+	nars, err := sorted(nars)
 	if err != nil {
 		return nil, err
 	}
@@ -51,13 +47,28 @@ func Write(ctx context.Context, w io.Writer, nars []NAR, o Options) (*digestfile
 	if err != nil {
 		return nil, err
 	}
-	workers := o.Workers
-	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
-	encoders := workers
+	encoders := o.workers()
 	if totalSize(nars) <= chunkSize {
 		encoders = 1 // It is no work for two.
+	}
+	return o.blob(ctx, w, encoders, func(ctx context.Context, cancel context.CancelCauseFunc, r *ring, out *digestfile.File) error {
+		decoders := startAhead(ctx, nars, o.workers(), o.TempFile)
+		defer decoders.stop()
+		err := writeTar(&tarWriter{tarFormat: format, out: r}, decoders, o, out)
+		if err != nil {
+			err = faultOf(ctx, err)
+			cancel(err) // so that no decoder waits
+		}
+		return err
+	})
+}
+
+// blob makes the blob of the tar that write puts into the ring, by so many encoders side by side, and returns what its digest
+// file says; write fills in what the tar holds. When its ctx ends, a later stage has failed, or the caller's has ended.
+func (o Options) blob(ctx context.Context, w io.Writer, encoders int, write func(context.Context, context.CancelCauseFunc, *ring, *digestfile.File) error) (*digestfile.File, error) {
+	o, enc, err := o.encoding()
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -70,18 +81,12 @@ func Write(ctx context.Context, w io.Writer, nars []NAR, o Options) (*digestfile
 		Compression:   o.Compression,
 		Level:         o.Level,
 	}
-	decoders := startAhead(ctx, nars, workers, o.TempFile)
-	err = writeTar(&tarWriter{tarFormat: format, out: p.ring}, decoders, o, out)
-	if err != nil {
-		if ctx.Err() != nil { // Not the NAR's fault: cancelled from outside, or by a later stage that failed.
-			err = context.Cause(ctx)
-		}
+	if err := write(ctx, cancel, p.ring, out); err != nil {
+		err = faultOf(ctx, err)
 		cancel(err)
-		decoders.stop()
 		p.abort()
 		return nil, err
 	}
-	decoders.stop()
 	if err := p.finish(); err != nil {
 		return nil, err
 	}
@@ -89,6 +94,22 @@ func Write(ctx context.Context, w io.Writer, nars []NAR, o Options) (*digestfile
 	out.UncompressedSize = p.ring.bytes
 	out.Descriptor = ocispec.Descriptor{MediaType: enc.codec.mediaType, Digest: p.digest, Size: p.blob.n}
 	return out, nil
+}
+
+// faultOf is err, unless ctx has ended: then whoever failed with err is not at fault, but was cancelled from outside, or by a
+// later stage that failed.
+func faultOf(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func (o Options) workers() int {
+	if o.Workers <= 0 {
+		return runtime.GOMAXPROCS(0)
+	}
+	return o.Workers
 }
 
 // sorted returns nars in the order of their store paths, checked.
@@ -173,16 +194,7 @@ type unpacker struct {
 func (u *unpacker) unpack(i int) error {
 	u.src.begin(i)
 	u.nar.Reset(u.src)
-	err := u.entries(u.src.nars[i])
-	if errors.As(err, new(*nar.FormatError)) {
-		// Where the NAR isn't the one that was promised, that is what went
-		// wrong, and how it shows is chance: NarSize bounds what is left to read.
-		var mismatch *store.HashMismatchError
-		if _, rest := io.Copy(io.Discard, u.src); errors.As(rest, &mismatch) && !errors.As(err, new(*store.HashMismatchError)) {
-			err = fmt.Errorf("%w; the damage shows as: %w", mismatch, err)
-		}
-	}
-	return err
+	return explain(u.entries(u.src.nars[i]), u.src)
 }
 
 func (u *unpacker) entries(n NAR) error {

@@ -3,6 +3,7 @@ package layer
 import (
 	"bufio"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"hash"
@@ -16,7 +17,8 @@ import (
 //	#mtree
 //	./nix/store/…-hello/bin/hello type=file mode=555 uid=0 gid=0 uname=root gname=root time=1.0 size=4 sha256digest=…
 //
-// In names and link targets all bytes but printable ASCII, and the backslash,
+// A hard link is a file with hardlink= in place of size and hash; extended attributes are xattr.NAME= in base64, as go-mtree
+// has them. In names and link targets all bytes but printable ASCII, and the backslash,
 // "#" and "=", are "\" and three octal digits. It is written in the pass that makes the layer. Its
 // methods do nothing on nil.
 type mtreeWriter struct {
@@ -48,7 +50,13 @@ func (l *mtreeWriter) entry(h *template, mode int, mtime int64, name, link []byt
 		b = append(b, "dir"...)
 	case typeSymlink:
 		b = append(b, "link"...)
-	default:
+	case typeCharDevice:
+		b = append(b, "char"...)
+	case typeBlockDevice:
+		b = append(b, "block"...)
+	case typeFIFO:
+		b = append(b, "fifo"...)
+	default: // A hard link too is the file, under a further name.
 		b = append(b, "file"...)
 	}
 	b = append(b, " mode="...)
@@ -68,10 +76,21 @@ func (l *mtreeWriter) entry(h *template, mode int, mtime int64, name, link []byt
 	b = append(b, " time="...)
 	b = strconv.AppendInt(b, mtime, 10)
 	b = append(b, ".0"...)
+	for _, x := range h.xattrs {
+		b = append(b, " xattr."...)
+		b = appendVis(b, []byte(x.Name))
+		b = append(b, '=')
+		b = base64.StdEncoding.AppendEncode(b, []byte(x.Value))
+	}
 	switch h.block[offType] {
 	case typeSymlink:
 		b = append(b, " link="...)
 		b = appendVis(b, link)
+	case typeLink:
+		b = append(b, " hardlink=./"...)
+		b = appendVis(b, link)
+	case typeCharDevice, typeBlockDevice:
+		b = fmt.Appendf(b, " device=native,%d,%d", h.major, h.minor)
 	case typeRegular:
 		b = append(b, " size="...)
 		b = strconv.AppendInt(b, size, 10)

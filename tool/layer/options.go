@@ -75,10 +75,8 @@ func (o Options) tarFormat(nars []NAR) (*tarFormat, error) {
 	if o.MtimeUnix != nil {
 		mtime = *o.MtimeUnix
 	}
-	for _, name := range []string{owner.UserName, owner.GroupName} {
-		if len(name) > maxOwnerName || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return nil, fmt.Errorf("owner name %q: want at most %d bytes of printable ASCII", name, maxOwnerName)
-		}
+	if err := owner.check(); err != nil {
+		return nil, err
 	}
 	if mtime < 0 || mtime > maxOctal12 {
 		return nil, fmt.Errorf("mtime %d: want 0 to %d seconds since 1970", mtime, int64(maxOctal12))
@@ -102,6 +100,16 @@ func (o Options) tarFormat(nars []NAR) (*tarFormat, error) {
 		}
 	}
 	return newTarFormat(owner, mtime), nil
+}
+
+// check refuses names that a header has no room for.
+func (o Owner) check() error {
+	for _, name := range []string{o.UserName, o.GroupName} {
+		if len(name) > maxOwnerName || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return fmt.Errorf("owner name %q: want at most %d bytes of printable ASCII", name, maxOwnerName)
+		}
+	}
+	return nil
 }
 
 func checkStripPrefix(p string) error {

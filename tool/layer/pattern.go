@@ -44,7 +44,7 @@ func ParsePattern(text string) (Pattern, error) {
 	for _, part := range p.parts {
 		switch {
 		case part == "":
-			return fail("want a path relative to the store path, without empty components")
+			return fail("want a relative path, without empty components")
 		case part == "." || part == "..":
 			return fail("want no . and .. components")
 		}

@@ -55,10 +55,14 @@ const (
 
 // Type flags of a ustar header.
 const (
-	typeRegular   = '0'
-	typeSymlink   = '2'
-	typeDirectory = '5'
-	typePax       = 'x'
+	typeRegular     = '0'
+	typeLink        = '1'
+	typeSymlink     = '2'
+	typeCharDevice  = '3'
+	typeBlockDevice = '4'
+	typeDirectory   = '5'
+	typeFIFO        = '6'
+	typePax         = 'x'
 )
 
 // template is a header block that lacks only name, link target, size and
@@ -70,6 +74,9 @@ type template struct {
 	pax   []byte
 	mode  int64
 	owner Owner
+	// Of an entry that is not out of a NAR, for the listing.
+	major, minor uint32
+	xattrs       []Xattr
 }
 
 func newTemplate(typeflag byte, mode, mtime int64, owner Owner) *template {
@@ -98,6 +105,14 @@ func (t *template) id(field []byte, key string, id uint32) {
 		id = 0
 	}
 	octal(field, int64(id))
+}
+
+// device fills in a device's numbers.
+func (t *template) device(e *Entry) {
+	t.major, t.minor = e.Major, e.Minor
+	octal(t.block[offDevMaj:offDevMaj+lenID], int64(e.Major))
+	octal(t.block[offDevMin:offDevMin+lenID], int64(e.Minor))
+	t.sum = sum(t.block[:])
 }
 
 // tarFormat is what the entries of a layer have in common.

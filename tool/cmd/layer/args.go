@@ -9,6 +9,7 @@ import (
 
 	"github.com/rules-strata/rules_strata/tool/layer"
 	"github.com/rules-strata/rules_strata/tool/narfile"
+	"github.com/rules-strata/rules_strata/tool/narsource"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
@@ -67,14 +68,7 @@ type config struct {
 	digestFile string
 	mtree      string
 	options    layer.Options
-	nars       []narArgs
-}
-
-// narArgs is one group of arguments.
-type narArgs struct {
-	file narfile.File
-	path string   // --nar, or
-	urls []string // --url
+	nars       []narsource.Source // a group of arguments each
 }
 
 // flagSet is the state of parse: which flags were seen, and where.
@@ -103,7 +97,7 @@ func parse(args []string) (*config, error) {
 		}
 		if err := s.set(name, value); err != nil {
 			if len(s.c.nars) > 0 && name != "--store-path" {
-				err = fmt.Errorf("%s: %w", s.c.nars[len(s.c.nars)-1].file.StorePath, err)
+				err = fmt.Errorf("%s: %w", s.c.nars[len(s.c.nars)-1].File.StorePath, err)
 			}
 			return nil, usageError{err}
 		}
@@ -144,7 +138,7 @@ func (s *flagSet) set(name, value string) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		s.seen = map[string]bool{}
-		s.c.nars = append(s.c.nars, narArgs{file: narfile.File{StorePath: p, FileSize: -1}})
+		s.c.nars = append(s.c.nars, narsource.Source{File: narfile.File{StorePath: p, FileSize: -1}})
 		return nil
 	}
 	if known, err := s.setLayer(name, value); known || err != nil {
@@ -165,20 +159,20 @@ func (s *flagSet) set(name, value string) error {
 	var err error
 	switch name {
 	case "--nar-hash":
-		n.file.NarHash, err = store.ParseHash(value)
+		n.File.NarHash, err = store.ParseHash(value)
 	case "--nar-size":
-		n.file.NarSize, err = parseSize(value)
+		n.File.NarSize, err = parseSize(value)
 	case "--nar-compression":
-		n.file.Compression = value
+		n.File.Compression = value
 		err = narfile.CheckCompression(value)
 	case "--file-hash":
-		n.file.FileHash, err = store.ParseHash(value)
+		n.File.FileHash, err = store.ParseHash(value)
 	case "--file-size":
-		n.file.FileSize, err = parseSize(value)
+		n.File.FileSize, err = parseSize(value)
 	case "--nar":
-		n.path = value
+		n.Path = value
 	case "--url":
-		n.urls = append(n.urls, value)
+		n.URLs = append(n.URLs, value)
 	default:
 		return fmt.Errorf("argument %s: unknown", name)
 	}
@@ -304,16 +298,16 @@ func (s *flagSet) checkGroup() error {
 		fault = "--nar-size is missing"
 	case !s.seen["--nar-compression"]:
 		fault = "--nar-compression is missing"
-	case n.path == "" && len(n.urls) == 0:
+	case n.Path == "" && len(n.URLs) == 0:
 		fault = "neither --nar nor --url is given"
-	case n.path != "" && len(n.urls) > 0:
+	case n.Path != "" && len(n.URLs) > 0:
 		fault = "--nar and --url are both given"
-	case len(n.urls) > 0 && !s.seen["--file-hash"]:
+	case len(n.URLs) > 0 && !s.seen["--file-hash"]:
 		fault = "--url needs --file-hash, so that what it gives is pinned"
 	default:
 		return nil
 	}
-	return fmt.Errorf("%s: %s", n.file.StorePath, fault)
+	return fmt.Errorf("%s: %s", n.File.StorePath, fault)
 }
 
 func parseSize(s string) (int64, error) {

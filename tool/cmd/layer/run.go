@@ -8,6 +8,7 @@ import (
 
 	"github.com/rules-strata/rules_strata/tool/atomicfile"
 	"github.com/rules-strata/rules_strata/tool/layer"
+	"github.com/rules-strata/rules_strata/tool/narsource"
 	"github.com/rules-strata/rules_strata/tool/paramfile"
 )
 
@@ -49,7 +50,7 @@ func build(ctx context.Context, args []string, stdout io.Writer) error {
 		_, err := io.WriteString(stdout, help)
 		return err
 	}
-	nars, err := c.layerNARs()
+	nars, err := narsource.NARs(c.nars, "strata-layer")
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (c *config) write(ctx context.Context, nars []layer.NAR) error {
 		outputs = append(outputs, mtree)
 		c.options.Mtree = mtree
 	}
-	c.options.TempFile = tempFiles(c.output)
+	c.options.TempFile = narsource.TempFiles(c.output)
 
 	result, err := layer.Write(ctx, blob, nars, c.options)
 	if err != nil {

@@ -266,7 +266,7 @@ func TestRun_Usage(t *testing.T) {
 		{append(slices.Clone(nar), "--owner-names=a:b"), "--owner-names needs --owner"},
 		{[]string{"--mtime=now"}, `--mtime: "now": want a number of seconds`},
 		{[]string{"--strip-prefix="}, "--strip-prefix: its value is empty"},
-		{[]string{"--exclude=/share"}, `--exclude: pattern "/share": want a path relative to the store path`},
+		{[]string{"--exclude=/share"}, `--exclude: pattern "/share": want a relative path`},
 		{[]string{"--exclude=a/../b"}, `--exclude: pattern "a/../b": want no . and .. components`},
 		{[]string{"--exclude=a**"}, `--exclude: pattern "a**": ** stands alone`},
 		{[]string{`--exclude=a\`}, `a backslash with nothing behind it`},

@@ -54,6 +54,7 @@ type buildFlags struct {
 	base        string
 	baseName    string
 	settings    settingsFlags
+	fileLayers  fileLayerFlags
 	network     fetchFlags
 }
 
@@ -78,7 +79,8 @@ what was there before stays.`,
   strata build --root web --format docker-archive --archive-compression gzip
   strata build --root web --system all --tag web:dev
   strata build --root web --base debian.tar --env-prepend PATH=/nix/store/…/bin
-  strata build --root web --stamp-file bazel-out/stable-status.txt --label 'rev={STABLE_GIT_COMMIT}'`,
+  strata build --root web --stamp-file bazel-out/stable-status.txt --label 'rev={STABLE_GIT_COMMIT}'
+  strata build --root web --files etc.json --file srv/www=site --user web`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd)
 		},
@@ -102,6 +104,7 @@ what was there before stays.`,
 	fl.StringVar(&f.digestFile, "digest-file", "", "also write the image's digest to `FILE`")
 	fl.BoolVar(&f.json, "json", false, "print digest, layers and their store paths as JSON")
 	f.settings.register(fl)
+	f.fileLayers.register(fl)
 	f.network.register(fl)
 	return c
 }
@@ -146,11 +149,15 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 			}
 			baseBlobs = append(baseBlobs, img.Blobs()...)
 		}
-		layers, err := f.layers(l, root, system, below)
+		files, err := f.fileLayers.read(l, root, system)
 		if err != nil {
 			return err
 		}
-		images = append(images, imagePlan{system, *settings, below, layers})
+		layers, err := f.layers(l, root, system, below, len(files))
+		if err != nil {
+			return err
+		}
+		images = append(images, imagePlan{system, *settings, below, layers, files})
 	}
 	names, err := f.names(l.Roots[root][systems[0]])
 	if err != nil {
@@ -373,7 +380,10 @@ func (f *buildFlags) openBase(s *image.Settings) (*base.Image, error) {
 // layers returns the layers of the image above the base, which may be nil, lowest
 // first: the lock's plan, without what the base has, and within --max-layers, as the rule in
 // Starlark does it.
-func (f *buildFlags) layers(l *lock.Lock, root, system string, below *image.Base) ([]plan.Layer, error) {
+func (f *buildFlags) layers(l *lock.Lock, root, system string, below *image.Base, fileLayers int) ([]plan.Layer, error) {
+	if f.fileLayers.noStorePaths {
+		return nil, nil
+	}
 	names := l.Plan.Images[root][system]
 	layers := make([]plan.Layer, len(names))
 	for i, name := range names {
@@ -381,10 +391,7 @@ func (f *buildFlags) layers(l *lock.Lock, root, system string, below *image.Base
 	}
 	closure := l.Closure(l.Roots[root][system])
 	if below == nil {
-		if f.maxLayers == 0 {
-			return layers, nil
-		}
-		return plan.Shrink(layers, l.PlanPaths(closure), f.maxLayers)
+		return roomFor(layers, l.PlanPaths(closure), fileLayers, cmp.Or(f.maxLayers, l.Plan.MaxLayers))
 	}
 	present := map[store.Path]bool{}
 	for _, p := range closure {
@@ -396,7 +403,7 @@ func (f *buildFlags) layers(l *lock.Lock, root, system string, below *image.Base
 	if limit == 0 {
 		limit = min(l.Plan.MaxLayers+len(below.Layers), plan.MaxLayers)
 	}
-	return plan.OnBase(layers, l.PlanPaths(closure), present, len(below.Layers), limit)
+	return plan.OnBase(layers, l.PlanPaths(closure), present, len(below.Layers)+fileLayers, limit)
 }
 
 // The JSON that --json prints.

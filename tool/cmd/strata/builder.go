@@ -49,6 +49,7 @@ type imagePlan struct {
 	settings image.Settings
 	base     *image.Base  // may be nil
 	layers   []plan.Layer // above the base, lowest first
+	files    []fileLayer  // above the layers
 }
 
 // destination says where an image goes.
@@ -141,7 +142,11 @@ func (b *builder) buildImages(ctx context.Context, dir string) ([]builtImage, []
 			}
 		}
 	}
-	layers, err := b.buildLayers(ctx, dir, distinct)
+	var fileLayers []fileLayer
+	for _, i := range b.images {
+		fileLayers = append(fileLayers, i.files...)
+	}
+	layers, err := b.buildLayers(ctx, dir, distinct, fileLayers)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -149,6 +154,7 @@ func (b *builder) buildImages(ctx context.Context, dir string) ([]builtImage, []
 	for _, l := range layers {
 		blobs = append(blobs, image.Blob{Descriptor: l.file.Descriptor, UncompressedSize: l.file.UncompressedSize, Path: l.path})
 	}
+	next := len(distinct) // the next image's first layer of files
 	var out []builtImage
 	for _, i := range b.images {
 		built := builtImage{system: i.system}
@@ -158,6 +164,11 @@ func (b *builder) buildImages(ctx context.Context, dir string) ([]builtImage, []
 			built.layers = append(built.layers, of)
 			files = append(files, of.file)
 		}
+		for _, of := range layers[next : next+len(i.files)] {
+			built.layers = append(built.layers, of)
+			files = append(files, of.file)
+		}
+		next += len(i.files)
 		if built.image, err = image.BuildOn(i.base, i.settings, files); err != nil {
 			return nil, nil, err
 		}
@@ -167,9 +178,9 @@ func (b *builder) buildImages(ctx context.Context, dir string) ([]builtImage, []
 }
 
 // buildLayers makes the layers' blobs in dir, a few at once.
-func (b *builder) buildLayers(ctx context.Context, dir string, layers []plan.Layer) ([]builtLayer, error) {
+func (b *builder) buildLayers(ctx context.Context, dir string, layers []plan.Layer, files []fileLayer) ([]builtLayer, error) {
 	defer b.client.CloseIdleConnections()
-	out := make([]builtLayer, len(layers))
+	out := make([]builtLayer, len(layers)+len(files))
 	var done atomic.Int64
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(min(runtime.GOMAXPROCS(0), maxLayersAtOnce))
@@ -183,8 +194,18 @@ func (b *builder) buildLayers(ctx context.Context, dir string, layers []plan.Lay
 			if out[i].file, err = b.buildLayer(ctx, l, out[i].path); err != nil {
 				return err
 			}
-			b.progress.show("%d of %d layers", done.Add(1), len(layers))
+			b.progress.show("%d of %d layers", done.Add(1), len(out))
 			return nil
+		})
+	}
+	for i, l := range files {
+		i += len(layers)
+		g.Go(func() (err error) {
+			out[i].name = l.name
+			if out[i].path, out[i].file, err = b.buildFileLayer(ctx, l, filepath.Join(dir, strconv.Itoa(i))); err == nil {
+				b.progress.show("%d of %d layers", done.Add(1), len(out))
+			}
+			return err
 		})
 	}
 	return out, g.Wait()
@@ -193,15 +214,7 @@ func (b *builder) buildLayers(ctx context.Context, dir string, layers []plan.Lay
 func (b *builder) buildLayer(ctx context.Context, l plan.Layer, path string) (*digestfile.File, error) {
 	nars := make([]layer.NAR, len(l.Paths))
 	for i, p := range l.Paths {
-		e := b.lock.Paths[p]
-		file := b.client.Alternatives(b.lock.URLs(e), e.FileSize)
-		nars[i] = layer.NAR{
-			File: narfile.File{
-				StorePath: p, Compression: e.Compression, FileHash: e.FileHash, FileSize: e.FileSize,
-				NarHash: e.NarHash, NarSize: e.NarSize,
-			},
-			Open: file.Open, Reject: file.Reject,
-		}
+		nars[i] = b.nar(p)
 	}
 	var out *digestfile.File
 	err := layer.Retry(nars, func() error {
@@ -219,6 +232,19 @@ func (b *builder) buildLayer(ctx context.Context, l plan.Layer, path string) (*d
 		return nil, withAdvice(err)
 	}
 	return out, nil
+}
+
+// nar is the NAR of a store path of the lock.
+func (b *builder) nar(p store.Path) layer.NAR {
+	e := b.lock.Paths[p]
+	file := b.client.Alternatives(b.lock.URLs(e), e.FileSize)
+	return layer.NAR{
+		File: narfile.File{
+			StorePath: p, Compression: e.Compression, FileHash: e.FileHash, FileSize: e.FileSize,
+			NarHash: e.NarHash, NarSize: e.NarSize,
+		},
+		Open: file.Open, Reject: file.Reject,
+	}
 }
 
 // withAdvice adds what may help against an error of a layer.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,7 @@ func TestScripts(t *testing.T) {
 			"serve":    cmdServe,
 			"serveput": cmdServePut,
 			"lists":    cmdLists,
+			"maketar":  cmdMaketar,
 			"oracle":   cmdOracle,
 			"status":   cmdStatus,
 		},
@@ -139,4 +141,17 @@ func cmdOracle(ts *testscript.TestScript, neg bool, args []string) {
 	for _, i := range report.Images {
 		ts.Logf("%s: %d layers, names %s", i.Digest, len(i.Layers), i.Names)
 	}
+}
+
+// cmdMaketar is `maketar FILE DIR`: a tar of a folder, as Go writes it.
+func cmdMaketar(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: maketar FILE DIR")
+	}
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer f.Close()
+	w := tar.NewWriter(f)
+	ts.Check(w.AddFS(os.DirFS(ts.MkAbs(args[1]))))
+	ts.Check(w.Close())
 }

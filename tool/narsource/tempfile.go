@@ -1,14 +1,14 @@
-package main
+package narsource
 
 import (
 	"os"
 	"path/filepath"
 )
 
-// tempFiles makes temporary files where the output will be: there is the room
+// TempFiles makes temporary files where the output will be: there is the room
 // for a layer, and an action may write. They have no name, so nothing is left of them however
 // the program ends.
-func tempFiles(output string) func() (*os.File, error) {
+func TempFiles(output string) func() (*os.File, error) {
 	return func() (*os.File, error) {
 		f, err := os.CreateTemp(filepath.Dir(output), ".strata-*")
 		if err != nil {
