@@ -30,7 +30,7 @@ const copyBufferSize = 1 << 20
 
 // WriteArchive writes the image as one tar that is both a docker archive
 // (manifest.json) and an OCI layout (oci-layout, index.json) over the same
-// blobs. Blobs must be the image's layers, in any order; each is written once,
+// blobs. Blobs must be the image's layers, in any order; each that isn't [Blob.Absent] is written once,
 // and checked against its digest and size on the way. Tags are names as
 // [ParseReference] takes them; there may be none.
 //
@@ -89,6 +89,9 @@ func WriteArchive(ctx context.Context, w io.Writer, img *Image, blobs []Blob, ta
 	}
 	buf := make([]byte, copyBufferSize)
 	for _, b := range layers {
+		if b.Absent {
+			continue
+		}
 		if err := tw.WriteHeader(archiveHeader(tar.TypeReg, blobName(b.Descriptor), b.Descriptor.Size)); err != nil {
 			return err
 		}
