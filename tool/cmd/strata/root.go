@@ -96,6 +96,10 @@ bit, without Nix or Guix on the machine: out of a binary cache.
   strata diff    shows what differs between two locks
   strata verify  checks a lock again, against its caches
   strata build   makes the image that Bazel makes from the same lock
+  strata inspect shows what an image is, and which store paths it holds
+  strata load    puts an image into docker, podman or containerd
+  strata stream  writes an image as an archive, for other runtimes
+  strata export  writes an image's root file system as one tar
   strata cache   writes a signed binary cache from store paths on disk
   strata mirror  copies what a lock names into a cache of your own`,
 		Args: cobra.NoArgs,
@@ -109,7 +113,7 @@ bit, without Nix or Guix on the machine: out of a binary cache.
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	commands := []*cobra.Command{
-		newLockCommand(), newDiffCommand(), newVerifyCommand(), newBuildCommand(),
+		newLockCommand(), newDiffCommand(), newVerifyCommand(), newBuildCommand(), newInspectCommand(), newLoadCommand(), newStreamCommand(), newExportCommand(),
 		newCacheCommand(), newMirrorCommand(), newVersionCommand(),
 	}
 	for _, c := range commands {
