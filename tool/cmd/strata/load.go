@@ -91,6 +91,9 @@ func (f *loadFlags) run(cmd *cobra.Command, args []string) error {
 		if err := cmd.Flags().Parse(rest); err != nil {
 			return &usageError{err}
 		}
+		if help, err := cmd.Flags().GetBool("help"); err == nil && help {
+			return cmd.Help()
+		}
 		if rest = cmd.Flags().Args(); len(rest) > 0 && rest[0] != "run" {
 			return usagef("behind the image want flags, or run; found %q", rest[0])
 		}
