@@ -1,6 +1,7 @@
 package clients_test
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -72,6 +73,30 @@ func TestUnpack(t *testing.T) {
 		}
 		judgeTree(t, webTree(t), top, true)
 	})
+}
+
+// TestExport unpacks what strata export writes by the two plain readers of tars.
+func TestExport(t *testing.T) {
+	img := web(t)
+	for name, args := range map[string][]string{
+		"tar":    {"-x", "-p", "-f"},
+		"bsdtar": {"-x", "-p", "-f"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			needIsolation(t)
+			need(t, name)
+			dir := scratch(t)
+			root, file := filepath.Join(dir, "root"), filepath.Join(dir, "root.tar")
+			if err := os.Mkdir(root, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := strata("export", img.layout, "-o", file); err != nil {
+				t.Fatal(err)
+			}
+			run(t, name, append(args, file, "-C", root)...)
+			judgeTree(t, webTree(t), root, true)
+		})
+	}
 }
 
 // umociUnpack makes an OCI runtime bundle of the image.

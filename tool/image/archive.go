@@ -65,7 +65,7 @@ func (a Archive) Check() error {
 
 // WriteArchive writes the content as one tar that is both a docker archive
 // (manifest.json) and an OCI layout (oci-layout, index.json) over the same
-// blobs. Blobs must be the images' layers, in any order; each is written once,
+// blobs. Blobs must be the images' layers, in any order; each that isn't [Blob.Absent] is written once,
 // and checked against its digest and size on the way. Tags are names as
 // [ParseReference] takes them; there may be none.
 //
@@ -141,6 +141,9 @@ func (p *parcel) writeOCI(t *archiveWriter, docker []byte) error {
 		}
 	}
 	for _, b := range p.blobs {
+		if b.Absent {
+			continue
+		}
 		if err := t.header(tar.TypeReg, blobName(b.Descriptor), b.Descriptor.Size); err != nil {
 			return err
 		}

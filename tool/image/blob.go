@@ -23,6 +23,8 @@ type Blob struct {
 	Path string
 	// Open opens them when they are not in a file of that path; the writer closes.
 	Open func() (io.ReadCloser, error)
+	// Absent leaves the bytes out of an archive: its reader has them.
+	Absent bool
 }
 
 func (b Blob) open() (io.ReadCloser, error) {

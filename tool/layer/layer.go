@@ -22,9 +22,13 @@ import (
 
 // NAR is one store path of a layer.
 type NAR struct {
-	// File says what the path is and how its NAR is stored. NarHash must be set;
+	// File says what the path is and how its NAR is stored. NarHash must be set, unless Trusted is;
 	// FileHash and the sizes are checked where they are known.
 	File narfile.File
+	// Trusted is for a NAR that is made as it is read, of files on a disk that are
+	// believed: nobody said beforehand what it comes to. Of File only StorePath counts then, and
+	// the layer's digest file, which lacks the NarHash, can't be written.
+	Trusted bool
 	// Open opens the NAR file, as it is stored. Write calls it at most once, for
 	// several NARs at the same time; who called it also reads and closes. Once the context ends,
 	// reads should fail: Write returns no sooner than a read under way.
@@ -129,7 +133,7 @@ func sorted(nars []NAR) ([]NAR, error) {
 			return nil, fmt.Errorf("%s: a layer has one store directory, and another path of this one is in %s", p, dir)
 		case i > 0 && p == nars[i-1].File.StorePath:
 			return nil, fmt.Errorf("%s: named twice in one layer", p)
-		case n.File.NarHash.IsZero():
+		case n.File.NarHash.IsZero() && !n.Trusted:
 			return nil, fmt.Errorf("%s: its NarHash is not given, so its bytes can't be checked", p)
 		}
 	}

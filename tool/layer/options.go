@@ -21,8 +21,10 @@ type Options struct {
 	// A container runtime takes them for orders to remove files.
 	AllowWhiteoutNames bool
 	// Owner is whom the entries of store paths belong to; nil: 0:0, "root". The
-	// store directory and its parents belong to 0:0 always.
+	// store directory and its parents belong to 0:0, unless OwnerAbove is set.
 	Owner *Owner
+	// OwnerAbove gives the store directory and its parents to Owner, too, as later versions of nixpkgs do.
+	OwnerAbove bool
 	// MtimeUnix is the time of all entries, in seconds since 1970; nil: 1, as in a Nix store.
 	MtimeUnix *int64
 	// StripPrefix, if not empty, makes a customisation layer of a single store path:
@@ -99,7 +101,11 @@ func (o Options) tarFormat(nars []NAR) (*tarFormat, error) {
 			return nil, fmt.Errorf("mode %#o of %q: want a pattern and at most 07777", m.Mode, m.Pattern.text)
 		}
 	}
-	return newTarFormat(owner, mtime), nil
+	f := newTarFormat(owner, mtime)
+	if o.OwnerAbove {
+		f.above = newTemplate(typeDirectory, modeStoreDir, mtime, owner)
+	}
+	return f, nil
 }
 
 // check refuses names that a header has no room for.

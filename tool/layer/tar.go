@@ -200,13 +200,25 @@ func (t *tarWriter) begin(dir string) {
 // and mode unless that is noMode; then the contents of a regular file, which it reads
 // from r until they end.
 func (t *tarWriter) entry(path []byte, e *nar.Entry, mode int, r io.Reader) error {
+	h, size, err := t.entryHeader(path, e, mode)
+	if err != nil {
+		return err
+	}
+	if e.Kind == nar.Regular {
+		if err := t.contents(r, size); err != nil {
+			return err
+		}
+	}
+	return t.mtree.endEntry(h)
+}
+
+// entryHeader is entry without the contents, whose size it returns.
+func (t *tarWriter) entryHeader(path []byte, e *nar.Entry, mode int) (h *template, size int64, err error) {
 	t.name = t.name[:t.stem]
 	if len(path) > 0 && t.stem > 0 {
 		t.name = append(t.name, '/')
 	}
 	t.name = append(t.name, path...)
-	var h *template
-	size := int64(0)
 	switch e.Kind {
 	case nar.Directory:
 		h = t.directory
@@ -220,21 +232,13 @@ func (t *tarWriter) entry(path []byte, e *nar.Entry, mode int, r io.Reader) erro
 		}
 		size = e.Size // e is r's own: reading may change it
 	default:
-		return fmt.Errorf("entry %q: unknown kind %d", e.Path, e.Kind)
+		return nil, 0, fmt.Errorf("entry %q: unknown kind %d", e.Path, e.Kind)
 	}
 	if err := t.header(h, mode, t.name, e.Target, size); err != nil {
-		return err
+		return nil, 0, err
 	}
 	// What the listing says of it comes first: a target is valid until something is read.
-	if err := t.mtree.entry(h, mode, t.mtime, bytes.TrimSuffix(t.name, []byte{'/'}), e.Target, size); err != nil {
-		return err
-	}
-	if e.Kind == nar.Regular {
-		if err := t.contents(r, size); err != nil {
-			return err
-		}
-	}
-	return t.mtree.endEntry(h)
+	return h, size, t.mtree.entry(h, mode, t.mtime, bytes.TrimSuffix(t.name, []byte{'/'}), e.Target, size)
 }
 
 // contents copies size bytes straight into the ring's buffers, and pads them.

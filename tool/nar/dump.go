@@ -1,6 +1,7 @@
 package nar
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -25,15 +26,25 @@ func Dump(w io.Writer, dir *os.Root, name string) error {
 	return d.w.Close()
 }
 
+// Walk calls f for each entry of the archive that [Dump] would write, in its
+// order, and reads no file: sizes are what the file system says. The entry is valid
+// during the call only. What is wrong is an error as it is of Dump, and f's error ends the walk.
+func Walk(dir *os.Root, name string, f func(*Entry) error) error {
+	d := dumper{visit: f}
+	return d.node(dir, name)
+}
+
 // dumpBufferSize is how much of a file is read at a time.
 const dumpBufferSize = 128 << 10
 
 var errChanged = errors.New("it changed while it was read")
 
 type dumper struct {
-	w     *Writer
-	path  []byte // of the entry, relative to the root
-	depth int    // number of directories that it is in
+	w     *Writer            // nil in a walk
+	visit func(*Entry) error // of a walk
+	err   error              // that visit returned
+	path  []byte             // of the entry, relative to the root
+	depth int                // number of directories that it is in
 	buf   []byte
 }
 
@@ -54,7 +65,7 @@ func (d *dumper) node(dir *os.Root, name string) error {
 	case fs.ModeSymlink:
 		var target string
 		if target, err = dir.Readlink(name); err == nil {
-			err = d.w.WriteEntry(&Entry{Path: d.path, Kind: Symlink, Target: []byte(target)})
+			err = d.entry(&Entry{Path: d.path, Kind: Symlink, Target: []byte(target)})
 		}
 	default:
 		err = fmt.Errorf("an archive holds regular files, directories and symlinks only; this is %s", kindOf(info.Mode()))
@@ -62,9 +73,28 @@ func (d *dumper) node(dir *os.Root, name string) error {
 	return d.at(dir, name, err)
 }
 
+// entry passes an entry on.
+func (d *dumper) entry(e *Entry) error {
+	if d.w != nil {
+		return d.w.WriteEntry(e)
+	}
+	fault := ""
+	if len(d.path) > 0 {
+		fault = nameFault(d.path[bytes.LastIndexByte(d.path, '/')+1:])
+	}
+	if fault == "" && e.Kind == Symlink {
+		fault = targetFault(e.Target)
+	}
+	if fault != "" {
+		return fmt.Errorf("no archive can have the name or target %s", fault)
+	}
+	d.err = d.visit(e)
+	return d.err
+}
+
 // at names the node in err, unless a deeper one is named or the fault is the writer's.
 func (d *dumper) at(dir *os.Root, name string, err error) error {
-	if err == nil || err == d.w.err {
+	if err == nil || err == d.err || d.w != nil && err == d.w.err {
 		return err
 	}
 	var of *fs.PathError
@@ -75,13 +105,17 @@ func (d *dumper) at(dir *os.Root, name string, err error) error {
 }
 
 func (d *dumper) file(dir *os.Root, name string, info fs.FileInfo) error {
+	e := &Entry{Path: d.path, Kind: Regular, Executable: info.Mode()&0o100 != 0, Size: info.Size()}
+	if d.w == nil {
+		return d.entry(e)
+	}
 	f, err := open(dir, name, info)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	size := info.Size()
-	if err := d.w.WriteEntry(&Entry{Path: d.path, Kind: Regular, Executable: info.Mode()&0o100 != 0, Size: size}); err != nil {
+	if err := d.entry(e); err != nil {
 		return err
 	}
 	for left := size; left >= 0; { // one byte more than there should be
@@ -120,7 +154,7 @@ func open(dir *os.Root, name string, info fs.FileInfo) (*os.File, error) {
 }
 
 func (d *dumper) directory(dir *os.Root, name string, info fs.FileInfo) error {
-	if err := d.w.WriteEntry(&Entry{Path: d.path, Kind: Directory}); err != nil {
+	if err := d.entry(&Entry{Path: d.path, Kind: Directory}); err != nil {
 		return d.at(dir, name, err)
 	}
 	f, err := open(dir, name, info)

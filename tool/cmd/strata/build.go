@@ -439,7 +439,7 @@ type (
 func (f *buildFlags) printJSON(cmd *cobra.Command, output string, names []string, r *result) error {
 	out := buildJSON{Output: output, Digest: r.digest.String(), Tags: append([]string{}, names...)}
 	for _, i := range r.images {
-		j := describeImage(i)
+		j := imageResult(i)
 		if !f.index() {
 			out.imageJSON = &j
 			break
@@ -449,7 +449,7 @@ func (f *buildFlags) printJSON(cmd *cobra.Command, output string, names []string
 	return writeJSON(cmd.OutOrStdout(), out)
 }
 
-func describeImage(i builtImage) imageJSON {
+func imageResult(i builtImage) imageJSON {
 	out := imageJSON{Config: i.image.ConfigDescriptor.Digest.String()}
 	built := map[digest.Digest]builtLayer{}
 	for _, l := range i.layers {

@@ -17,24 +17,32 @@ import (
 
 func newDiffCommand() *cobra.Command {
 	var asJSON bool
+	var which imageFlags
 	c := &cobra.Command{
 		Use:   "diff OLD NEW",
-		Short: "Show what differs between two locks",
+		Short: "Show what differs between two locks, or two images",
 		Long: `Compares two locks: which packages have another version, which paths came and
 went, what that is in bytes, and which layers are new.
 
 A package is a store path's name without its version, as Nix splits it. One
 that is "rebuilt" has the same version by another path: something that it was
-built of is another.`,
+built of is another.
+
+Of two images (OCI layouts or archives) it shows the same of the store paths in
+them, and which bytes have to be transferred to who has the old one.`,
 		Example: `  strata diff old.json strata.lock.json
-  git show HEAD:strata.lock.json | strata diff /dev/stdin strata.lock.json`,
+  git show HEAD:strata.lock.json | strata diff /dev/stdin strata.lock.json
+  strata diff old.tar web.tar`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
-				return usagef("want two locks, found %d", len(args))
+				return usagef("want two locks or two images, found %d", len(args))
 			}
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if looksLikeImage(args[0]) && looksLikeImage(args[1]) {
+				return diffImages(cmd, args[0], args[1], &which, asJSON)
+			}
 			before, err := lock.Read(args[0])
 			if err != nil {
 				return err
@@ -52,6 +60,7 @@ built of is another.`,
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	which.register(c.Flags())
 	return c
 }
 
@@ -77,19 +86,7 @@ func diffText(d *lock.Diff, all bool) string {
 			t.row("", "", "", "from "+cmp.Or(r.OldSource, "the project file")+" → "+cmp.Or(r.NewSource, "the project file"))
 		}
 	}
-	for _, change := range []string{lock.Updated, lock.Added, lock.Removed, lock.Rebuilt} {
-		first := true
-		for _, p := range d.Packages {
-			if p.Change != change {
-				continue
-			}
-			if first {
-				t.head(change)
-				first = false
-			}
-			t.row("", p.Name, versionsText(p), formatDelta(p.NewNarBytes-p.OldNarBytes))
-		}
-	}
+	packageRows(&t, d)
 	if len(d.Paths.Changed) > 0 {
 		t.head("the same paths, otherwise")
 	}
@@ -121,6 +118,22 @@ func diffText(d *lock.Diff, all bool) string {
 	}
 	t.row("layers", layers+"; "+formatBytes(touched)+" of NARs to make anew")
 	return t.String()
+}
+
+func packageRows(t *table, d *lock.Diff) {
+	for _, change := range []string{lock.Updated, lock.Added, lock.Removed, lock.Rebuilt} {
+		first := true
+		for _, p := range d.Packages {
+			if p.Change != change {
+				continue
+			}
+			if first {
+				t.head(change)
+				first = false
+			}
+			t.row("", p.Name, versionsText(p), formatDelta(p.NewNarBytes-p.OldNarBytes))
+		}
+	}
 }
 
 // settingRows shows a value as old → new, and of a list what came and went.
@@ -303,4 +316,11 @@ func (t *table) String() string {
 func isSize(cell string) bool {
 	number, unit, ok := strings.Cut(cell, " ")
 	return ok && strings.Trim(number, "+-.0123456789") == "" && strings.HasSuffix(unit, "B") && len(unit) <= 2
+}
+
+// writeJSONLine writes v as one line.
+func writeJSONLine(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
 }

@@ -43,7 +43,7 @@ func webKey(t testing.TB, name string) string {
 
 // The scripts in testdata/script, one for each feature. Beside testscript's own
 // commands they have those below, and the variables WEB (testdata/web), KEY (the public
-// key that signed it), KEY2 (another one) and DISK (see newDisk).
+// key that signed it), KEY2 (another one), DISK (see newDisk) and STRATA_DIR (where the command is).
 func TestScripts(t *testing.T) {
 	disk := newDisk(t)
 	testscript.Run(t, testscript.Params{
@@ -53,6 +53,9 @@ func TestScripts(t *testing.T) {
 			e.Setenv("KEY", webKey(t, "strata-web-1"))
 			e.Setenv("KEY2", webKey(t, "strata-web-2"))
 			e.Setenv("DISK", disk)
+			// For scripts that hide the machine's programs.
+			bin, _, _ := strings.Cut(e.Getenv("PATH"), string(filepath.ListSeparator))
+			e.Setenv("STRATA_DIR", bin)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

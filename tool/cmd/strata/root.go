@@ -93,9 +93,14 @@ func newRootCommand() *cobra.Command {
 bit, without Nix or Guix on the machine: out of a binary cache.
 
   strata lock    checks signatures and pins what strata.json asks for
-  strata diff    shows what differs between two locks
-  strata verify  checks a lock again, against its caches
+  strata diff    shows what differs between two locks, or two images
+  strata verify  checks a lock again, against its caches, or an image
   strata build   makes the image that Bazel makes from the same lock
+  strata inspect shows what an image is, and which store paths it holds
+  strata ls      lists the files of an image
+  strata load    puts an image into docker, podman or containerd
+  strata stream  writes an image as an archive, for other runtimes
+  strata export  writes an image's root file system as one tar
   strata cache   writes a signed binary cache from store paths on disk
   strata mirror  copies what a lock names into a cache of your own`,
 		Args: cobra.NoArgs,
@@ -109,7 +114,7 @@ bit, without Nix or Guix on the machine: out of a binary cache.
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	commands := []*cobra.Command{
-		newLockCommand(), newDiffCommand(), newVerifyCommand(), newBuildCommand(),
+		newLockCommand(), newDiffCommand(), newVerifyCommand(), newBuildCommand(), newInspectCommand(), newLsCommand(), newLoadCommand(), newStreamCommand(), newExportCommand(),
 		newCacheCommand(), newMirrorCommand(), newVersionCommand(),
 	}
 	for _, c := range commands {

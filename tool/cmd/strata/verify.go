@@ -25,17 +25,32 @@ type verifyFlags struct {
 func newVerifyCommand() *cobra.Command {
 	var f verifyFlags
 	c := &cobra.Command{
-		Use:   "verify",
-		Short: "Check a lock again, against its caches",
+		Use:   "verify [IMAGE]",
+		Short: "Check a lock again, against its caches, or an image",
 		Long: `Checks the signature or content address of every path of a lock, and asks the
 caches again whether they still say of it what the lock says. With --deep, every
 NAR is read, too, from its cache and from each mirror that the lock lists: its
 hashes, its sizes, and that it is an archive which Nix would take.
 
-The trusted keys are those of the project file. All that is wrong is told.`,
+The trusted keys are those of the project file. All that is wrong is told.
+
+Of an IMAGE (an OCI layout or archive) all that it says of itself is computed
+again: digests, sizes, diff IDs, the order of entries. With --lock, the NAR of
+each store path is made again out of the layers, too, and must have the lock's
+hash, and what the path refers to must be in the image.`,
 		Example: `  strata verify
+  strata verify web.tar --lock strata.lock.json
   strata verify --deep --lock images/strata.lock.json`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef("want at most one image, found %d arguments", len(args))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return f.runImage(cmd, args[0])
+			}
 			return f.run(cmd)
 		},
 	}

@@ -1,0 +1,198 @@
+package imagefile
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/rules-strata/rules_strata/tool/store"
+)
+
+// ErrAbsent is the error of a layer whose bytes are not here: the image is a
+// shallow one, of which only the documents were fetched or built.
+var ErrAbsent = errors.New("the blob is not here")
+
+// Open opens the blob as it is stored. It gives [io.EOF] only if the bytes had
+// the descriptor's size and digest. Where they are not there at all, the error is [ErrAbsent].
+func (l *Layer) Open() (io.ReadCloser, error) {
+	in, err := l.open()
+	if err != nil {
+		return nil, l.about(err)
+	}
+	return &layerReader{in, in, l}, nil
+}
+
+// about names the layer in err.
+func (l *Layer) about(err error) error { return fmt.Errorf("layer %s: %w", l.Descriptor.Digest, err) }
+
+// readCloser puts the two halves of one together.
+type readCloser struct {
+	io.Reader
+	io.Closer
+}
+
+// open is Open with errors that don't name the layer.
+func (l *Layer) open() (io.ReadCloser, error) {
+	want, err := hashOf(l.Descriptor.Digest)
+	if err != nil {
+		return nil, err
+	}
+	in, err := l.raw()
+	if err != nil {
+		return nil, err
+	}
+	return readCloser{store.NewVerifiedReader(in, l.Descriptor.Size, want, "Blob"), in}, nil
+}
+
+// raw opens the blob for who checks it himself.
+func (l *Layer) raw() (io.ReadCloser, error) {
+	if l.of == nil {
+		return nil, ErrAbsent
+	}
+	in, size, err := l.of.open(l.file)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %w", ErrAbsent, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if size != l.Descriptor.Size {
+		in.Close()
+		return nil, fmt.Errorf("%s has %d bytes, want %d", l.file, size, l.Descriptor.Size)
+	}
+	return in, nil
+}
+
+// Present says whether the blob's bytes are here.
+func (l *Layer) Present() bool { return l.of != nil && l.of.has(l.file) }
+
+func hashOf(d digest.Digest) (store.Hash, error) { return store.ParseHash(d.String()) }
+
+// layerReader names the layer in errors.
+type layerReader struct {
+	io.Reader
+	io.Closer
+	layer *Layer
+}
+
+func (r *layerReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		err = r.layer.about(err)
+	}
+	return n, err
+}
+
+// Compressions, by what the bytes themselves say.
+const (
+	gzipName  = "gzip"
+	zstdName  = "zstd"
+	magicSize = 6
+)
+
+var magics = []struct {
+	name  string
+	bytes string
+}{
+	{gzipName, "\x1f\x8b"},
+	{zstdName, "\x28\xb5\x2f\xfd"},
+	{"xz", "\xfd7zXZ\x00"},
+	{"bzip2", "BZh"},
+}
+
+// compressionOf says what a file that begins so is compressed by; "" if by nothing known.
+func compressionOf(head []byte) string {
+	for _, m := range magics {
+		if bytes.HasPrefix(head, []byte(m.bytes)) {
+			return m.name
+		}
+	}
+	return ""
+}
+
+// zstdWindow bounds a decoder's memory: no encoder of image layers uses a larger window.
+const zstdWindow = 128 << 20
+
+// Uncompressed opens the layer's tar, whatever compression the blob has. It gives
+// [io.EOF] only if the blob had its digest and the tar its diff ID.
+func (l *Layer) Uncompressed() (io.ReadCloser, error) {
+	in, err := l.uncompressed()
+	if err != nil {
+		return nil, l.about(err)
+	}
+	return &layerReader{in, in, l}, nil
+}
+
+func (l *Layer) uncompressed() (_ io.ReadCloser, err error) {
+	want, err := hashOf(l.DiffID)
+	if err != nil {
+		return nil, err
+	}
+	blob, err := l.open()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			blob.Close()
+		}
+	}()
+	in := bufio.NewReaderSize(blob, 128<<10)
+	head, err := in.Peek(magicSize)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	u := &tarReader{blob: in, close: []func() error{blob.Close}}
+	switch name := compressionOf(head); name {
+	case "":
+		u.tar = in
+	case gzipName:
+		z, err := gzip.NewReader(in)
+		if err != nil {
+			return nil, err
+		}
+		u.tar = z
+	case zstdName:
+		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow))
+		if err != nil {
+			return nil, err
+		}
+		u.tar = z
+		u.close = append(u.close, func() error { z.Close(); return nil })
+	default:
+		return nil, fmt.Errorf("it is compressed by %s; want gzip, zstd or none", name)
+	}
+	return readCloser{store.NewVerifiedReader(u, -1, want, "Tar"), u}, nil
+}
+
+// tarReader reads a tar, and at its end the rest of the blob, so that the blob is checked too.
+type tarReader struct {
+	tar, blob io.Reader
+	close     []func() error
+}
+
+func (u *tarReader) Read(p []byte) (int, error) {
+	n, err := u.tar.Read(p)
+	if err == io.EOF {
+		if _, e := io.Copy(io.Discard, u.blob); e != nil {
+			err = e
+		}
+	}
+	return n, err
+}
+
+func (u *tarReader) Close() (err error) {
+	for _, c := range u.close {
+		if e := c(); err == nil {
+			err = e
+		}
+	}
+	return err
+}
