@@ -1,19 +1,10 @@
-// Package plan decides how the store paths of images are grouped into layers.
-// It is pure: the same images give the same plan on every machine, whatever
-// the order they are given in. No clock, no files, no map order.
-//
-// The strategy is largest-first: what is big gets a layer of its own, and the
-// rest shares one, so that an update of a big path moves no other. rules/ says
-// the same in Starlark for images that a lock has not planned; keep the two alike.
-//
-// [Make] plans all images of a lock, [LargestFirst] a single one, and [Shrink]
-// makes do with fewer layers than were planned.
 package plan
 
 import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,8 +13,6 @@ import (
 )
 
 const (
-	// StrategyLargestFirst is the name of the one strategy there is.
-	StrategyLargestFirst = "largest-first"
 	// DefaultMaxLayers is the number of layers where nobody said another.
 	DefaultMaxLayers = 64
 	// MaxLayers is the most that may be asked for: docker's graph drivers
@@ -36,11 +25,19 @@ type Path struct {
 	Path store.Path
 	// NarSize is the size of its NAR in bytes.
 	NarSize int64
+	// References are the store paths that it refers to; itself may be among them.
+	// [LargestFirst] and [Shrink] don't need them.
+	References []store.Path
+	// Package and Version are what the path is of, as far as is known otherwise than by its
+	// name; both empty: they are read from the name, as [store.SplitName] does.
+	Package, Version string
 }
 
 // Image is one image to be: the closure of a root on a system.
 type Image struct {
 	Root, System string
+	// Roots are the store paths whose closure it is; nil: those of Closure that no other path of it refers to.
+	Roots []store.Path
 	// Closure is every path that the image holds, each once, in any order.
 	Closure []Path
 }
@@ -64,6 +61,38 @@ type Plan struct {
 	Layers map[string][]store.Path
 	// Images holds the layers' names by root and system, lowest layer first.
 	Images map[string]map[string][]string
+	// History is what is known of earlier plans; only [Fleet] has one.
+	History *History
+}
+
+// Options say how [Make] plans. The zero value is [Fleet], without a past.
+type Options struct {
+	// Strategy is one of [Strategies]; empty: [Fleet].
+	Strategy string
+	// MaxLayers is the most layers that an image may have; 0: [DefaultMaxLayers].
+	MaxLayers int
+	// LayerCost is what a layer costs beside its bytes, each time it is sent: requests,
+	// round trips, in bytes that could have been sent meanwhile. For [Fleet]. With 0, paths
+	// are put together only where there are more of them than layers.
+	LayerCost int64
+	// Groups are what people want to lie together, whatever the strategy.
+	Groups []Group
+	// Previous is the plan before, and of which paths; nil if there is none. For [Fleet].
+	Previous *Previous
+	// Popularity is how many others depend on a package, by its name, in all that there
+	// is; for the strategy [Nixery].
+	Popularity map[string]int64
+}
+
+// Previous is what was planned before, and for which paths. It may be of another closure, and even
+// damaged: what doesn't fit the images is left.
+type Previous struct {
+	// Layers are the plan's.
+	Layers map[string][]store.Path
+	// Paths are those of all images then. Only Path, Package and Version are read.
+	Paths []Path
+	// History is the plan's.
+	History *History
 }
 
 // CheckMaxLayers says why n is no limit.
@@ -74,27 +103,51 @@ func CheckMaxLayers(n int) error {
 	return nil
 }
 
-// Make plans images by [StrategyLargestFirst]. Layers of the same paths are one
-// layer, whichever images they are in.
-func Make(images []Image, maxLayers int) (*Plan, error) {
+// maxNarSize bounds a path, and so what sums of sizes come to: an exbibyte in 20,000 paths each is still exact.
+const maxNarSize = 1 << 48
+
+// Make plans images. Layers of the same paths are one layer, whichever images
+// they are in. What is wrong with the images, as a path that is there twice,
+// with two sizes or with a reference that leads nowhere or in a circle, is an error that names it.
+func Make(images []Image, o Options) (*Plan, error) {
+	o.Strategy = cmp.Or(o.Strategy, Fleet)
+	o.MaxLayers = cmp.Or(o.MaxLayers, DefaultMaxLayers)
+	strategy, ok := strategies[o.Strategy]
+	if !ok {
+		return nil, fmt.Errorf("strategy %q: want one of %s", o.Strategy, strings.Join(Strategies(), ", "))
+	}
+	if err := CheckMaxLayers(o.MaxLayers); err != nil {
+		return nil, err
+	}
+	if o.LayerCost < 0 || o.LayerCost > maxNarSize {
+		return nil, fmt.Errorf("layer_cost %d: want 0 to %d bytes", o.LayerCost, int64(maxNarSize))
+	}
+	g, err := newGraph(images)
+	if err != nil {
+		return nil, err
+	}
 	p := &Plan{
-		Strategy:  StrategyLargestFirst,
-		MaxLayers: maxLayers,
+		Strategy:  o.Strategy,
+		MaxLayers: o.MaxLayers,
 		Layers:    map[string][]store.Path{},
 		Images:    map[string]map[string][]string{},
 	}
-	for _, image := range images {
-		layers, err := LargestFirst(image.Closure, maxLayers)
-		if err != nil {
-			return nil, fmt.Errorf("root %s on %s: %w", image.Root, image.System, err)
+	layers, err := planAll(g, o, strategy, p)
+	if err != nil {
+		return nil, err
+	}
+	for i, image := range images {
+		if err := g.check(i, layers[i], o.MaxLayers); err != nil {
+			return nil, err
 		}
-		names := make([]string, len(layers))
-		for i, l := range layers {
-			if other, ok := p.Layers[l.Name]; ok && !slices.Equal(other, l.Paths) {
-				return nil, fmt.Errorf("root %s on %s: two layers would bear the name %s (their hashes begin alike): choose another max_layers", image.Root, image.System, l.Name)
+		var names []string
+		for _, l := range layers[i] {
+			named := g.layer(l)
+			if other, ok := p.Layers[named.Name]; ok && !slices.Equal(other, named.Paths) {
+				return nil, fmt.Errorf("root %s on %s: two layers would bear the name %s (their hashes begin alike): choose another max_layers", image.Root, image.System, named.Name)
 			}
-			p.Layers[l.Name] = l.Paths
-			names[i] = l.Name
+			p.Layers[named.Name] = named.Paths
+			names = append(names, named.Name)
 		}
 		if p.Images[image.Root] == nil {
 			p.Images[image.Root] = map[string][]string{}
@@ -105,6 +158,60 @@ func Make(images []Image, maxLayers int) (*Plan, error) {
 		p.Images[image.Root][image.System] = names
 	}
 	return p, nil
+}
+
+// planAll returns the layers of each image, lowest first: those of o.Groups, and what the strategy makes of the rest.
+func planAll(g *graph, o Options, s strategy, p *Plan) ([][]group, error) {
+	wanted, err := g.groups(o.Groups, o.MaxLayers)
+	if err != nil {
+		return nil, err
+	}
+	if s.all != nil {
+		layers, history := s.all(g, wanted, o)
+		p.History = history
+		g.order(layers, history)
+		return layers, nil
+	}
+	layers := make([][]group, len(g.images))
+	for i := range g.images {
+		rest := g.without(i, wanted[i])
+		layers[i] = wanted[i]
+		if len(rest) > 0 {
+			layers[i] = append(layers[i], s.one(g, i, rest, o.MaxLayers-len(wanted[i]), o)...)
+		}
+	}
+	g.order(layers, nil)
+	return layers, nil
+}
+
+// check holds a plan of image i against what must be true of it.
+func (g *graph) check(i int, layers []group, maxLayers int) error {
+	where := fmt.Sprintf("root %s on %s", g.images[i].root, g.images[i].system)
+	if len(layers) > maxLayers {
+		return fmt.Errorf("%s: %d layers, but max_layers is %d", where, len(layers), maxLayers)
+	}
+	seen := make(map[int32]int, len(g.images[i].paths))
+	for n, l := range layers {
+		if len(l) == 0 {
+			return fmt.Errorf("%s: layer %d is empty", where, n+1)
+		}
+		for _, x := range l {
+			if other, twice := seen[x]; twice {
+				return fmt.Errorf("%s: %s is in two layers, %d and %d", where, g.paths[x].Path, other+1, n+1)
+			}
+			seen[x] = n
+		}
+	}
+	for _, x := range g.images[i].paths {
+		if _, ok := seen[x]; !ok {
+			return fmt.Errorf("%s: %s is in no layer", where, g.paths[x].Path)
+		}
+		delete(seen, x)
+	}
+	for x := range seen {
+		return fmt.Errorf("%s: %s is in a layer, but not in the closure", where, g.paths[x].Path)
+	}
+	return nil
 }
 
 // LargestFirst groups a closure into at most maxLayers layers, lowest first.
@@ -136,7 +243,7 @@ func LargestFirst(closure []Path, maxLayers int) ([]Layer, error) {
 		layers = append(layers, Layer{Name: p.Path.Base(), Paths: []store.Path{p.Path}})
 	}
 	if rest := sorted[alone:]; len(rest) > 0 {
-		layers = append(layers, group(rest))
+		layers = append(layers, newLayer(rest))
 	}
 	return layers, nil
 }
@@ -164,19 +271,22 @@ func Shrink(layers []Layer, closure []Path, maxLayers int) ([]Layer, error) {
 			if !ok {
 				return nil, fmt.Errorf("%s is in the layer %s, but not in the closure", p, l.Name)
 			}
-			rest = append(rest, Path{p, n})
+			rest = append(rest, Path{Path: p, NarSize: n})
 		}
 	}
-	slices.SortFunc(rest, largestFirst)
-	return append(slices.Clone(layers[:maxLayers-1]), group(rest)), nil
+	return append(slices.Clone(layers[:maxLayers-1]), newLayer(rest)), nil
 }
 
 func largestFirst(a, b Path) int {
 	return cmp.Or(cmp.Compare(b.NarSize, a.NarSize), cmp.Compare(a.Path, b.Path))
 }
 
-// group makes one layer of two or more paths, the largest of which comes first.
-func group(paths []Path) Layer {
+// newLayer makes a layer, named after the largest of its paths.
+func newLayer(paths []Path) Layer {
+	largest := slices.MinFunc(paths, largestFirst)
+	if len(paths) == 1 {
+		return Layer{Name: largest.Path.Base(), Paths: []store.Path{largest.Path}}
+	}
 	l := Layer{Paths: make([]store.Path, len(paths))}
 	for i, p := range paths {
 		l.Paths[i] = p.Path
@@ -189,7 +299,7 @@ func group(paths []Path) Layer {
 		}
 		h.Write([]byte(p))
 	}
-	l.Name = fmt.Sprintf("%s-and-%d-more-%s", paths[0].Path.Name(), len(paths)-1, hex.EncodeToString(h.Sum(nil)[:4]))
+	l.Name = fmt.Sprintf("%s-and-%d-more-%s", largest.Path.Name(), len(paths)-1, hex.EncodeToString(h.Sum(nil)[:4]))
 	return l
 }
 
@@ -208,3 +318,5 @@ func CheckName(name string) error {
 	}
 	return nil
 }
+
+var errCycle = errors.New("the references lead in a circle")

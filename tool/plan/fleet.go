@@ -1,0 +1,212 @@
+package plan
+
+import (
+	"cmp"
+	"maps"
+	"math/bits"
+	"slices"
+
+	"github.com/rules-strata/rules_strata/tool/store"
+)
+
+// planFleet is the strategy Fleet: layers of the plan before whose paths are all
+// still there stay, and only what must be sent anyway is grouped anew, as the
+// model of cost.go holds it cheapest, for all images at once.
+func planFleet(g *graph, wanted [][]group, o Options) ([][]group, *History) {
+	f := &fleet{g: g, limits: make([]int, len(g.images)), left: make([]bitset, len(g.paths))}
+	for i := range g.images {
+		f.limits[i] = o.MaxLayers - len(wanted[i])
+	}
+	for x := range g.paths {
+		f.left[x] = slices.Clone(g.users[x])
+	}
+	for i, layers := range wanted {
+		for _, l := range layers {
+			for _, x := range l {
+				f.left[x][i>>6] &^= 1 << (i & 63)
+			}
+		}
+	}
+	var made []*cluster
+	history := &History{Packages: map[string]PackageHistory{}}
+	if o.Previous == nil {
+		made = f.first(o)
+	} else {
+		before := make([]Path, len(o.Previous.Paths))
+		for i, p := range o.Previous.Paths {
+			if p.Package == "" && p.Version == "" {
+				p.Package, p.Version = store.SplitName(p.Path.Name())
+			}
+			before[i] = p
+		}
+		history = o.Previous.History.next(before, g)
+		made = f.next(o, history)
+	}
+	layers := make([][]group, len(g.images))
+	for i, l := range wanted {
+		layers[i] = slices.Clone(l)
+	}
+	for _, l := range made {
+		slices.Sort(l.paths)
+		l.users.each(func(i int) { layers[i] = append(layers[i], l.paths) })
+	}
+	return layers, history
+}
+
+type fleet struct {
+	g      *graph
+	limits []int    // by image
+	left   []bitset // by path: the images that have it in no layer yet
+}
+
+// firstRate is the rate of change that the first plan reckons with. It is higher than
+// startRate, since what is planned without a past is mostly planned without one the
+// next time too: then each update groups anew, and layers live shorter.
+const firstRate = 0.04
+
+// first plans without a past. Another plan may follow that knows nothing of this
+// one, so that what matters is that both are alike: sizes count by powers of two,
+// which most updates leave as they are, and nothing is shuffled afterwards. A single image
+// of not many more paths than layers is planned largest first: its tail of small paths is as stable as can be.
+func (f *fleet) first(o Options) []*cluster {
+	g := f.g
+	if len(g.images) == 1 && len(g.images[0].paths) <= 2*f.limits[0] && o.LayerCost == 0 {
+		var out []*cluster
+		var paths group
+		for _, x := range g.images[0].paths {
+			if !f.left[x].empty() {
+				paths = append(paths, x)
+			}
+		}
+		for _, l := range planSize(g, 0, paths, f.limits[0], o) {
+			out = append(out, &cluster{users: bitset{1}, paths: l})
+		}
+		return out
+	}
+	rates := map[string]float64{}
+	for _, p := range g.paths {
+		rates[p.Package] = firstRate
+	}
+	costs := newCosts(g, rates, o.LayerCost)
+	roughly := func(x int32) int64 { return 1 << bits.Len64(uint64(g.paths[x].NarSize)) }
+	return costs.agglomerate(f.singles(costs, roughly), f.limits)
+}
+
+// next plans with a past.
+func (f *fleet) next(o Options, history *History) []*cluster {
+	costs := newCosts(f.g, history.rates(f.g), o.LayerCost)
+	size := func(x int32) int64 { return f.g.paths[x].NarSize }
+	clusters := f.kept(costs, o.Previous.Layers)
+	clusters = append(clusters, f.singles(costs, size)...)
+	clusters = costs.agglomerate(clusters, f.limits)
+	costs.improve(clusters, size)
+	return clusters
+}
+
+// kept returns the layers of before whose paths are all there: in each image that has all of them and none of them yet.
+func (f *fleet) kept(costs *costs, before map[string][]store.Path) []*cluster {
+	g := f.g
+	number := make(map[store.Path]int32, len(g.paths))
+	for x, p := range g.paths {
+		number[p.Path] = int32(x)
+	}
+	var layers []group
+	for _, name := range slices.Sorted(maps.Keys(before)) {
+		var l group
+		for _, p := range before[name] {
+			if x, ok := number[p]; ok {
+				l = append(l, x)
+			}
+		}
+		if len(l) == len(before[name]) && len(l) > 0 {
+			slices.Sort(l)
+			layers = append(layers, slices.Compact(l))
+		}
+	}
+	// Of two that overlap, the one with more paths.
+	slices.SortStableFunc(layers, func(a, b group) int {
+		return cmp.Or(len(b)-len(a), cmp.Compare(g.paths[a[0]].Path, g.paths[b[0]].Path))
+	})
+	var out []*cluster
+	for _, l := range layers {
+		users := slices.Clone(f.left[l[0]])
+		for _, x := range l[1:] {
+			users = users.and(f.left[x])
+		}
+		if users.empty() {
+			continue
+		}
+		for _, x := range l {
+			f.left[x].removeAll(users)
+		}
+		out = append(out, costs.cluster(users, l, g.size(l), true))
+	}
+	return out
+}
+
+const (
+	// maxKind is how many clusters of the same images are merged with others at most, and maxClusters
+	// how many there are in all: more are merged among themselves first. Time grows with the square.
+	maxKind     = 256
+	minKind     = 4
+	maxClusters = 4000
+)
+
+// singles returns the paths that are in no layer yet, mostly one a cluster.
+func (f *fleet) singles(costs *costs, size func(x int32) int64) []*cluster {
+	kinds := map[string][]*cluster{}
+	var names []string
+	for x := range f.g.paths {
+		if f.left[x].empty() {
+			continue
+		}
+		name := string(f.left[x].key())
+		if kinds[name] == nil {
+			names = append(names, name)
+		}
+		kinds[name] = append(kinds[name], costs.cluster(f.left[x], group{int32(x)}, size(int32(x)), false))
+	}
+	limit := min(max(maxClusters/max(len(names), 1), minKind), maxKind)
+	var out []*cluster
+	for _, name := range names {
+		out = append(out, costs.reduce(kinds[name], limit)...)
+	}
+	return out
+}
+
+func (b bitset) key() []byte {
+	out := make([]byte, 0, 8*len(b))
+	for _, w := range b {
+		for s := 0; s < 64; s += 8 {
+			out = append(out, byte(w>>s))
+		}
+	}
+	return out
+}
+
+// reduce merges clusters of the same images until there are no more than limit: first alike ones, some at a time.
+func (c *costs) reduce(clusters []*cluster, limit int) []*cluster {
+	if len(clusters) <= limit {
+		return clusters
+	}
+	users := clusters[0].users
+	for _, l := range clusters {
+		l.users = bitset{1}
+	}
+	for some := 3 * limit; len(clusters) > some; {
+		slices.SortStableFunc(clusters, func(a, b *cluster) int { return a.weight - b.weight })
+		var fewer []*cluster
+		for part := range slices.Chunk(clusters, some) {
+			fewer = append(fewer, c.agglomerate(slices.Clone(part), []int{max(limit, some/3)})...)
+		}
+		if len(fewer) == len(clusters) {
+			break
+		}
+		clusters = fewer
+	}
+	clusters = c.agglomerate(clusters, []int{limit})
+	for _, l := range clusters {
+		l.users = users
+	}
+	return clusters
+}
