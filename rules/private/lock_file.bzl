@@ -24,7 +24,7 @@ _VERSION = 1
 
 _FIELDS = ["version", "roots", "sources", "caches", "mirrors", "paths", "plan"]
 _PATH_FIELDS = ["url", "compression", "file_hash", "file_size", "nar_hash", "nar_size", "references"]
-_PLAN_FIELDS = ["strategy", "max_layers", "layers", "images"]
+_PLAN_FIELDS = ["strategy", "max_layers", "layers", "images", "history"]
 
 # Of these a path has one: who vouches for it. `strata verify` sees to what they say.
 _VOUCHERS = ["signature", "signed_by", "content_addressed", "allowed_unsigned_by"]
@@ -323,6 +323,8 @@ def _plan_error(plan, bases, roots):
                 error = "want at most max_layers = %d layers, found %d" % (max_layers, len(names))
             if error:
                 return "images: %s: %s: %s" % (root, system, error)
+    if type(plan.get("history", {})) != "dict":
+        return "history: want an object"
     used = {name: None for systems in images.values() for names in systems.values() for name in names}
     for layer in layers:
         if layer not in used:

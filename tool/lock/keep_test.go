@@ -17,6 +17,7 @@ import (
 
 	"github.com/rules-strata/rules_strata/tool/fetch"
 	"github.com/rules-strata/rules_strata/tool/narinfo"
+	"github.com/rules-strata/rules_strata/tool/plan"
 	"github.com/rules-strata/rules_strata/tool/project"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
@@ -111,7 +112,7 @@ func TestMake_AsksForNewPathsOnly(t *testing.T) {
 		t.Errorf("after the update it asks for %v", got)
 	}
 	fresh, err := relock(t, p, ".", nil)
-	if err != nil || !bytes.Equal(mustMarshal(t, next), mustMarshal(t, fresh)) {
+	if err != nil || !samePaths(t, next, fresh) {
 		t.Errorf("after the update: %v, another lock than a fresh one", err)
 	}
 }
@@ -352,7 +353,7 @@ func TestMake_HostilePrevious(t *testing.T) {
 			}
 			continue
 		}
-		if !bytes.Equal(mustMarshal(t, got), mustMarshal(t, fresh)) {
+		if !samePaths(t, got, fresh) {
 			t.Errorf("%s: it came into the lock:\n%s", tc.name, mustMarshal(t, got))
 		}
 	}
@@ -446,4 +447,12 @@ func TestMake_AnyPrevious(t *testing.T) {
 	if taken < 100 {
 		t.Errorf("only %d edited locks were taken", taken)
 	}
+}
+
+// samePaths reports whether two locks say the same but for the plan, which goes on from the one before.
+func samePaths(t *testing.T, a, b *Lock) bool {
+	t.Helper()
+	x, y := *a, *b
+	x.Plan, y.Plan = new(plan.Plan), new(plan.Plan)
+	return bytes.Equal(mustMarshal(t, &x), mustMarshal(t, &y))
 }

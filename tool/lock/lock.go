@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 
@@ -86,11 +87,31 @@ func (l *Lock) Closure(path store.Path) []store.Path {
 	return closure
 }
 
+// previousPlan is what the planner wants to know of a lock that there was before; nil if there was none.
+func (l *Lock) previousPlan() *plan.Previous {
+	if l == nil || l.Plan == nil {
+		return nil
+	}
+	return &plan.Previous{Layers: l.Plan.Layers, Paths: l.PlanPaths(slices.Sorted(maps.Keys(l.Paths))), History: l.Plan.History}
+}
+
+// PlanImages returns the images of l as the planner takes them, sorted by root and system.
+func (l *Lock) PlanImages() []plan.Image {
+	var out []plan.Image
+	for _, root := range slices.Sorted(maps.Keys(l.Roots)) {
+		for _, system := range slices.Sorted(maps.Keys(l.Roots[root])) {
+			path := l.Roots[root][system]
+			out = append(out, plan.Image{Root: root, System: system, Roots: []store.Path{path}, Closure: l.PlanPaths(l.Closure(path))})
+		}
+	}
+	return out
+}
+
 // PlanPaths returns what the planner wants to know of paths.
 func (l *Lock) PlanPaths(paths []store.Path) []plan.Path {
 	out := make([]plan.Path, len(paths))
 	for i, p := range paths {
-		out[i] = plan.Path{Path: p, NarSize: l.Paths[p].NarSize}
+		out[i] = plan.Path{Path: p, NarSize: l.Paths[p].NarSize, References: l.Paths[p].References}
 	}
 	return out
 }
@@ -124,6 +145,15 @@ type (
 		MaxLayers int                            `json:"max_layers"`
 		Layers    map[string][]string            `json:"layers"`
 		Images    map[string]map[string][]string `json:"images"`
+		History   *historyJSON                   `json:"history,omitempty"`
+	}
+	historyJSON struct {
+		Updates  int                           `json:"updates"`
+		Packages map[string]packageHistoryJSON `json:"packages"`
+	}
+	packageHistoryJSON struct {
+		Since   int `json:"since,omitempty"`
+		Changes int `json:"changes,omitempty"`
 	}
 )
 
@@ -152,6 +182,12 @@ func (l *Lock) Marshal() ([]byte, error) {
 	}
 	for name, paths := range l.Plan.Layers {
 		out.Plan.Layers[name] = baseNames(paths)
+	}
+	if h := l.Plan.History; h != nil && h.Updates > 0 {
+		out.Plan.History = &historyJSON{Updates: h.Updates, Packages: map[string]packageHistoryJSON{}}
+		for name, p := range h.Packages {
+			out.Plan.History.Packages[name] = packageHistoryJSON{Since: p.Since, Changes: p.Changes}
+		}
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -101,15 +101,16 @@ func Make(ctx context.Context, o Options) (*Lock, error) {
 	if err := w.measure(ctx); err != nil {
 		return nil, err
 	}
-	var images []plan.Image
 	for _, r := range resolved {
 		put(&l.Roots, r.Name, r.System, r.Path)
 		if r.Source != "" {
 			put(&l.Sources, r.Name, r.System, r.Source)
 		}
-		images = append(images, plan.Image{Root: r.Name, System: r.System, Closure: l.PlanPaths(l.Closure(r.Path))})
 	}
-	if l.Plan, err = plan.Make(images, o.Project.MaxLayers); err != nil {
+	if l.Plan, err = plan.Make(l.PlanImages(), plan.Options{
+		Strategy: o.Project.Strategy, MaxLayers: o.Project.MaxLayers, LayerCost: o.Project.LayerCost, Groups: o.Project.Groups,
+		Previous: o.Previous.previousPlan(),
+	}); err != nil {
 		return nil, err
 	}
 	return l, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -433,6 +434,7 @@ func (p *parser) plan(v *strictjson.Value) error {
 			})
 		}},
 		strictjson.Field{Name: "images", Read: func(v *strictjson.Value) error { return p.images(v, used) }},
+		strictjson.Field{Name: "history", Read: p.history, Optional: true},
 	)
 	if err != nil {
 		return err
@@ -443,6 +445,39 @@ func (p *parser) plan(v *strictjson.Value) error {
 		}
 	}
 	return nil
+}
+
+// history reads what the planner remembers. No layer depends on it before the next lock.
+func (p *parser) history(v *strictjson.Value) error {
+	h := &plan.History{Packages: map[string]plan.PackageHistory{}}
+	p.lock.Plan.History = h
+	count := func(to *int, most func() int) func(*strictjson.Value) error {
+		return func(v *strictjson.Value) error {
+			n, err := v.Int()
+			if err == nil && (n < 1 || n > int64(most())) {
+				err = v.Errorf("want 1 to %d updates, found %d", most(), n)
+			}
+			*to = int(n)
+			return err
+		}
+	}
+	return v.Fields(
+		strictjson.Field{Name: "updates", Read: count(&h.Updates, func() int { return math.MaxInt32 })},
+		strictjson.Field{Name: "packages", Read: func(v *strictjson.Value) error {
+			return v.Members(func(name string, v *strictjson.Value) error {
+				var k plan.PackageHistory
+				err := v.Fields(
+					strictjson.Field{Name: "since", Optional: true, Read: count(&k.Since, func() int { return h.Updates })},
+					strictjson.Field{Name: "changes", Optional: true, Read: count(&k.Changes, func() int { return h.Updates - k.Since })},
+				)
+				if err == nil && k == (plan.PackageHistory{}) {
+					err = v.Errorf("want since or changes; leave the package out")
+				}
+				h.Packages[name] = k
+				return err
+			})
+		}},
+	)
 }
 
 func (p *parser) images(v *strictjson.Value, used map[string]bool) error {

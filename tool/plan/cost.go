@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+	"strings"
 )
 
 // The model: a path becomes another one when a source below it changes; a layer, when a source below any
@@ -21,9 +22,6 @@ const (
 	// numbers. maxQuanta bounds one source's.
 	quantum   = 0.002
 	maxQuanta = 400
-	// minSharedVersion is the shortest version text by which packages are taken for parts of
-	// one source: the outputs of a derivation, the binaries of a source package. Shorter ones are equal by chance.
-	minSharedVersion = 5
 )
 
 // costs knows what a layer costs.
@@ -38,12 +36,6 @@ type costs struct {
 // newCosts builds the model of a graph, from each package's rate.
 func newCosts(g *graph, rates map[string]float64, layerCost int64) *costs {
 	c := &costs{layerCost: float64(layerCost), needs: make([]bitset, len(g.paths))}
-	source := func(p Path) string {
-		if len(p.Version) >= minSharedVersion {
-			return "v" + p.Version
-		}
-		return "p" + p.Package
-	}
 	quanta := map[string]int{}
 	for _, p := range g.paths {
 		n := coarse(min(max(int(math.Round(rates[p.Package]/quantum)), 1), maxQuanta))
@@ -84,6 +76,21 @@ func newCosts(g *graph, rates map[string]float64, layerCost int64) *costs {
 		c.needs[x] = set
 	}
 	return c
+}
+
+// source names what a path was built of, as far as its name tells: the package, or, where that can't be chance, the
+// version: binaries of one source package of a distribution share theirs, with its revision ("12.2.0-14").
+func source(p Path) string {
+	version := p.Version
+	// An output of a Nix derivation ("3.0.13-dev") has its package's source.
+	if i := strings.LastIndexByte(version, '-'); i >= 0 && strings.Trim(version[i+1:], "abcdefghijklmnopqrstuvwxyz") == "" {
+		version = version[:i]
+	}
+	const short, long = 5, 8 // Shorter versions are equal by chance, longer ones aren't.
+	if len(version) >= long || len(version) >= short && strings.Contains(version, "-") {
+		return "version " + version
+	}
+	return "package " + p.Package
 }
 
 // coarse rounds up to one of some twenty numbers, so that there are few kinds of words.

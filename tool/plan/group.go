@@ -3,7 +3,7 @@ package plan
 import (
 	"errors"
 	"fmt"
-	"path"
+	patterns "path"
 	"slices"
 )
 
@@ -23,15 +23,15 @@ type Group struct {
 
 // Check says what is wrong with the group.
 func (w Group) Check() error {
-	patterns := w.Packages
+	all := w.Packages
 	if w.Below != "" {
-		patterns = append(slices.Clone(patterns), w.Below)
+		all = append(slices.Clone(all), w.Below)
 	}
 	if len(w.Packages) > 0 == (w.Below != "") {
 		return errors.New("want one of packages and below")
 	}
-	for _, p := range patterns {
-		if _, err := path.Match(p, ""); err != nil || p == "" {
+	for _, p := range all {
+		if _, err := patterns.Match(p, ""); err != nil || p == "" {
 			return fmt.Errorf("%q is no pattern: want a package's name with * and ? and [a-z] in it", p)
 		}
 	}
@@ -71,9 +71,9 @@ func (g *graph) groups(wanted []Group, maxLayers int) ([][]group, error) {
 
 // meant returns which of the free paths of an image a group means.
 func (g *graph) meant(image int, free group, w Group) group {
-	matches := func(x int32, patterns ...string) bool {
-		return slices.ContainsFunc(patterns, func(p string) bool {
-			ok, _ := path.Match(p, g.paths[x].Package)
+	matches := func(x int32, of ...string) bool {
+		return slices.ContainsFunc(of, func(p string) bool {
+			ok, _ := patterns.Match(p, g.paths[x].Package)
 			return ok
 		})
 	}

@@ -80,17 +80,18 @@ func TestLargestFirst_Refuses(t *testing.T) {
 func TestMake(t *testing.T) {
 	a, b, c, d := path('1', "a", 40), path('2', "b", 30), path('3', "c", 20), path('4', "d", 10)
 	p, err := Make([]Image{
-		{"one", "x86_64-linux", []Path{a, b, c, d}},
-		{"two", "x86_64-linux", []Path{d, c, b, a}},
-		{"two", "aarch64-linux", []Path{d, c, b}},
-	}, 3)
+		{Root: "one", System: "x86_64-linux", Closure: []Path{a, b, c, d}},
+		{Root: "two", System: "x86_64-linux", Closure: []Path{d, c, b, a}},
+		{Root: "two", System: "aarch64-linux", Closure: []Path{d, c, b}},
+	}, Options{Strategy: Size, MaxLayers: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
 	rest := "c-and-1-more-" + groupHash(t, c, d)
 	want := map[string]map[string][]string{
-		"one": {"x86_64-linux": {a.Path.Base(), b.Path.Base(), rest}},
-		"two": {"x86_64-linux": {a.Path.Base(), b.Path.Base(), rest}, "aarch64-linux": {b.Path.Base(), c.Path.Base(), d.Path.Base()}},
+		// What more images share lies lower.
+		"one": {"x86_64-linux": {b.Path.Base(), a.Path.Base(), rest}},
+		"two": {"x86_64-linux": {b.Path.Base(), a.Path.Base(), rest}, "aarch64-linux": {b.Path.Base(), c.Path.Base(), d.Path.Base()}},
 	}
 	if !reflect.DeepEqual(p.Images, want) {
 		t.Errorf("images %v, want %v", p.Images, want)
@@ -98,17 +99,17 @@ func TestMake(t *testing.T) {
 	if len(p.Layers) != 5 {
 		t.Errorf("layers %v: want those of a, b, c, d and the rest of c and d, which two images share", p.Layers)
 	}
-	if _, err := Make([]Image{{"one", "x86_64-linux", nil}, {"one", "x86_64-linux", nil}}, 3); err == nil {
+	if _, err := Make([]Image{{Root: "one", System: "x86_64-linux"}, {Root: "one", System: "x86_64-linux"}}, Options{MaxLayers: 3}); err == nil {
 		t.Error("an image given twice is taken")
 	}
-	if _, err := Make([]Image{{"one", "x86_64-linux", nil}}, 200); err == nil || !strings.Contains(err.Error(), "root one on x86_64-linux") {
-		t.Errorf("error %v, want one that names the root", err)
+	if _, err := Make([]Image{{Root: "one", System: "x86_64-linux"}}, Options{MaxLayers: 200}); err == nil || !strings.Contains(err.Error(), "max_layers 200: want 1 to 125") {
+		t.Errorf("error %v, want one that names the limit", err)
 	}
 }
 
 func groupHash(t *testing.T, paths ...Path) string {
 	t.Helper()
-	name := group(paths).Name
+	name := newLayer(paths).Name
 	return name[strings.LastIndexByte(name, '-')+1:]
 }
 
@@ -130,7 +131,7 @@ func TestLargestFirst_Properties(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(given, closure) {
+		if !reflect.DeepEqual(given, closure) {
 			t.Fatal("the closure given was changed")
 		}
 		if len(layers) > limit || len(closure) <= limit && len(layers) != len(closure) {
@@ -187,7 +188,7 @@ func TestShrink_Properties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var closure []Path
 		for i, size := range rapid.SliceOfN(rapid.Int64Range(0, 5), 0, 30).Draw(t, "sizes") {
-			closure = append(closure, Path{store.Path(fmt.Sprintf("/nix/store/%032d-p", i)), size})
+			closure = append(closure, Path{Path: store.Path(fmt.Sprintf("/nix/store/%032d-p", i)), NarSize: size})
 		}
 		planned, limit := rapid.IntRange(1, MaxLayers).Draw(t, "planned"), rapid.IntRange(1, 40).Draw(t, "limit")
 		layers, err := LargestFirst(closure, planned)
@@ -236,7 +237,7 @@ func TestLargestFirst_Web(t *testing.T) {
 	}
 	var closure []Path
 	for p, info := range infos {
-		closure = append(closure, Path{p, info.NarSize})
+		closure = append(closure, Path{Path: p, NarSize: info.NarSize})
 	}
 	layers, err := LargestFirst(closure, 5)
 	if err != nil {

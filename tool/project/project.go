@@ -11,7 +11,10 @@
 //	    "nginx": {"package": "nginx"},
 //	    "app": {"file": "result.json"}
 //	  },
-//	  "layering": {"max_layers": 64}
+//	  "layering": {
+//	    "max_layers": 64,
+//	    "groups": [{"name": "libc", "packages": ["glibc*", "gcc"]}]
+//	  }
 //	}
 //
 // A root is a store path, or an object that says where one is to be looked up,
@@ -64,6 +67,12 @@ type Project struct {
 	Roots []Root
 	// MaxLayers is the most layers that an image of a root may have.
 	MaxLayers int
+	// Strategy is how paths are grouped into layers, one of [plan.Strategies]; empty: the default.
+	Strategy string
+	// LayerCost is what a layer costs beside its bytes, in bytes.
+	LayerCost int64
+	// Groups are the layers that people want.
+	Groups []plan.Group
 }
 
 // Cache is a binary cache.
@@ -237,20 +246,6 @@ func (p *Project) readSystems(v *strictjson.Value) error {
 	})
 }
 
-func (p *Project) readLayering(v *strictjson.Value) error {
-	return v.Fields(strictjson.Field{Name: "max_layers", Optional: true, Read: func(v *strictjson.Value) error {
-		n, err := v.Int()
-		if err != nil {
-			return err
-		}
-		p.MaxLayers = int(min(max(n, -1), plan.MaxLayers+1)) // fits an int of any size
-		if plan.CheckMaxLayers(p.MaxLayers) != nil {
-			return v.Errorf("%d: want 1 to %d", n, plan.MaxLayers)
-		}
-		return nil
-	}})
-}
-
 // Check checks what no field alone can show, and sorts the roots.
 func (p *Project) Check() error {
 	if len(p.Caches) == 0 {
@@ -286,7 +281,7 @@ func (p *Project) Check() error {
 	if err := p.checkRoots(); err != nil {
 		return err
 	}
-	return plan.CheckMaxLayers(p.MaxLayers)
+	return p.checkLayering()
 }
 
 // ParseCacheURL returns the URL of a cache as [Cache] has it.

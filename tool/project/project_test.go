@@ -247,7 +247,12 @@ func TestParse_Refuses(t *testing.T) {
 		{"no layers", `"roots"`, `"layering": {"max_layers": 0}, "roots"`, "layering.max_layers: 0: want 1 to 125"},
 		{"too many layers", `"roots"`, `"layering": {"max_layers": 126}, "roots"`, "layering.max_layers: 126: want 1 to 125"},
 		{"far too many layers", `"roots"`, `"layering": {"max_layers": 4294967300}, "roots"`, "layering.max_layers: 4294967300: want 1 to 125"},
-		{"unknown strategy", `"roots"`, `"layering": {"strategy": "x"}, "roots"`, "layering.strategy: unknown field"},
+		{"unknown strategy", `"roots"`, `"layering": {"strategy": "x"}, "roots"`, `layering.strategy: "x": want one of fleet, auto`},
+		{"layer cost", `"roots"`, `"layering": {"layer_cost": -1}, "roots"`, "layering.layer_cost: -1: want 0 to 1073741824 bytes"},
+		{"group of nothing", `"roots"`, `"layering": {"groups": [{"name": "x"}]}, "roots"`, "layering.groups[0]: want one of packages and below"},
+		{"group of both", `"roots"`, `"layering": {"groups": [{"name": "x", "packages": ["a"], "below": "b"}]}, "roots"`, "layering.groups[0]: want one of packages and below"},
+		{"no pattern", `"roots"`, `"layering": {"groups": [{"name": "x", "packages": ["[a"]}]}, "roots"`, `layering.groups[0]: "[a" is no pattern`},
+		{"group twice", `"roots"`, `"layering": {"groups": [{"name": "x", "below": "b"}, {"name": "x", "below": "c"}]}, "roots"`, `layering: groups: "x": want a name for each group, each once`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			changed := strings.Replace(minimal, tc.old, tc.new, 1)

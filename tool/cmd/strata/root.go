@@ -93,6 +93,7 @@ func newRootCommand() *cobra.Command {
 bit, without Nix or Guix on the machine: out of a binary cache.
 
   strata lock    checks signatures and pins what strata.json asks for
+  strata plan    shows how a lock's paths are layered, and what an update sends
   strata diff    shows what differs between two locks, or two images
   strata verify  checks a lock again, against its caches, or an image
   strata build   makes the image that Bazel makes from the same lock
@@ -114,7 +115,7 @@ bit, without Nix or Guix on the machine: out of a binary cache.
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	commands := []*cobra.Command{
-		newLockCommand(), newDiffCommand(), newVerifyCommand(), newBuildCommand(), newInspectCommand(), newLsCommand(), newLoadCommand(), newStreamCommand(), newExportCommand(),
+		newLockCommand(), newPlanCommand(), newDiffCommand(), newVerifyCommand(), newBuildCommand(), newInspectCommand(), newLsCommand(), newLoadCommand(), newStreamCommand(), newExportCommand(),
 		newCacheCommand(), newMirrorCommand(), newVersionCommand(),
 	}
 	for _, c := range commands {
