@@ -22,7 +22,7 @@ func OnBase(layers []Layer, closure []Path, present map[store.Path]bool, baseLay
 	leave := func(l Layer) {
 		for _, p := range l.Paths {
 			if !present[p] {
-				left = append(left, Path{p, size[p]})
+				left = append(left, Path{Path: p, NarSize: size[p]})
 			}
 		}
 	}

@@ -24,7 +24,7 @@ func TestOnBase_Properties(t *testing.T) {
 		want := map[store.Path]bool{}
 		present := map[store.Path]bool{}
 		for i := range n {
-			p := Path{basePath(i), rapid.Int64Range(1, 5).Draw(t, "size")}
+			p := Path{Path: basePath(i), NarSize: rapid.Int64Range(1, 5).Draw(t, "size")}
 			closure = append(closure, p)
 			if rapid.Bool().Draw(t, "present") {
 				present[p.Path] = true
@@ -63,7 +63,7 @@ func TestOnBase_Properties(t *testing.T) {
 
 // What the base has nothing of stays as it was planned, so that other images share it.
 func TestOnBase_KeepsPlanned(t *testing.T) {
-	a, b, c, d := Path{basePath(1), 9}, Path{basePath(2), 8}, Path{basePath(3), 7}, Path{basePath(4), 6}
+	a, b, c, d := Path{Path: basePath(1), NarSize: 9}, Path{Path: basePath(2), NarSize: 8}, Path{Path: basePath(3), NarSize: 7}, Path{Path: basePath(4), NarSize: 6}
 	layers := []Layer{{Name: "a", Paths: []store.Path{a.Path}}, {Name: "b", Paths: []store.Path{b.Path}}, {Name: "cd", Paths: []store.Path{c.Path, d.Path}}}
 	got, err := OnBase(layers, []Path{a, b, c, d}, map[store.Path]bool{a.Path: true, c.Path: true}, 3, 10)
 	if err != nil {

@@ -3,7 +3,6 @@ package plan
 import (
 	"cmp"
 	"maps"
-	"math/bits"
 	"slices"
 
 	"github.com/rules-strata/rules_strata/tool/store"
@@ -62,11 +61,10 @@ type fleet struct {
 // firstRate is the rate of change that the first plan reckons with. It is higher than
 // startRate, since what is planned without a past is mostly planned without one the
 // next time too: then each update groups anew, and layers live shorter.
-const firstRate = 0.04
+const firstRate = 0.08
 
 // first plans without a past. Another plan may follow that knows nothing of this
-// one, so that what matters is that both are alike: sizes count by powers of two,
-// which most updates leave as they are, and nothing is shuffled afterwards. A single image
+// one, so that what matters is that both are alike: nothing is shuffled after the merging. A single image
 // of not many more paths than layers is planned largest first: its tail of small paths is as stable as can be.
 func (f *fleet) first(o Options) []*cluster {
 	g := f.g
@@ -88,8 +86,7 @@ func (f *fleet) first(o Options) []*cluster {
 		rates[p.Package] = firstRate
 	}
 	costs := newCosts(g, rates, o.LayerCost)
-	roughly := func(x int32) int64 { return 1 << bits.Len64(uint64(g.paths[x].NarSize)) }
-	return costs.agglomerate(f.singles(costs, roughly), f.limits)
+	return costs.agglomerate(f.singles(costs), f.limits)
 }
 
 // next plans with a past.
@@ -97,7 +94,7 @@ func (f *fleet) next(o Options, history *History) []*cluster {
 	costs := newCosts(f.g, history.rates(f.g), o.LayerCost)
 	size := func(x int32) int64 { return f.g.paths[x].NarSize }
 	clusters := f.kept(costs, o.Previous.Layers)
-	clusters = append(clusters, f.singles(costs, size)...)
+	clusters = append(clusters, f.singles(costs)...)
 	clusters = costs.agglomerate(clusters, f.limits)
 	costs.improve(clusters, size)
 	return clusters
@@ -153,7 +150,7 @@ const (
 )
 
 // singles returns the paths that are in no layer yet, mostly one a cluster.
-func (f *fleet) singles(costs *costs, size func(x int32) int64) []*cluster {
+func (f *fleet) singles(costs *costs) []*cluster {
 	kinds := map[string][]*cluster{}
 	var names []string
 	for x := range f.g.paths {
@@ -164,7 +161,7 @@ func (f *fleet) singles(costs *costs, size func(x int32) int64) []*cluster {
 		if kinds[name] == nil {
 			names = append(names, name)
 		}
-		kinds[name] = append(kinds[name], costs.cluster(f.left[x], group{int32(x)}, size(int32(x)), false))
+		kinds[name] = append(kinds[name], costs.cluster(f.left[x], group{int32(x)}, f.g.paths[x].NarSize, false))
 	}
 	limit := min(max(maxClusters/max(len(names), 1), minKind), maxKind)
 	var out []*cluster
