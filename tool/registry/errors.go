@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -130,6 +131,8 @@ func retryAfter(value string, now time.Time) time.Duration {
 var (
 	// errStalled is why a silent request is cancelled.
 	errStalled = errors.New("the registry went silent")
+	// errBroken is an answer that isn't there, or not to its end.
+	errBroken = errors.New("the connection broke")
 	// errTrouble is an error that may pass, of a registry that broke its word.
 	errTrouble = errors.New("the registry breaks its word")
 )
@@ -153,6 +156,9 @@ func (c *Client) failure(ctx context.Context, err error, repo name.Repository) e
 			break
 		}
 		err = u.Err // url.Error quotes the URL, whose query may be a credential.
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errBroken
 	}
 	if err.Error() == "http: server gave HTTP response to HTTPS client" {
 		return permanentError{&plainHTTPError{repo.RegistryStr()}}

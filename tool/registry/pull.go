@@ -301,7 +301,7 @@ func (b *download) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
+			err = errBroken
 		}
 		b.body.Close()
 		b.body = nil
