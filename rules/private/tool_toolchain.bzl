@@ -5,9 +5,9 @@ def _strata_tool_toolchain_impl(ctx):
 
 strata_tool_toolchain = rule(
     implementation = _strata_tool_toolchain_impl,
-    doc = """Brings a program as one of strata's action binaries.
+    doc = """Brings a program as one of strata's own.
 
-By default both are built from source by rules_go. To use prebuilt ones, so that no Go is compiled nor even
+By default they are built from source by rules_go. To use prebuilt ones, so that no Go is compiled nor even
 analysed, declare a toolchain for each and register them in your MODULE.bazel:
 
 ```starlark
@@ -35,6 +35,7 @@ Leave `target_compatible_with` empty: a layer is the same for all targets.
 |---|---|
 | `@rules_strata//rules/toolchain:layer_toolchain_type` | `tool/cmd/layer` |
 | `@rules_strata//rules/toolchain:image_toolchain_type` | `tool/cmd/image` |
+| `@rules_strata//rules/toolchain:strata_toolchain_type` | `tool/cmd/strata` |
 """,
     attrs = {
         "tool": attr.label(

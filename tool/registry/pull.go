@@ -117,15 +117,26 @@ func (c *Client) pull(ctx context.Context, p Pull) (*Pulled, error) {
 	return out, layout.Commit(root)
 }
 
-// Resolve returns the descriptor of the manifest that a reference names.
-func (c *Client) Resolve(ctx context.Context, ref name.Reference) (ocispec.Descriptor, error) {
+// Resolve returns the descriptor of the manifest that a reference names, of an index' image for a platform unless that is nil.
+func (c *Client) Resolve(ctx context.Context, ref name.Reference, p *ocispec.Platform) (ocispec.Descriptor, error) {
 	r, err := c.login(ctx, ref.Context(), transport.PullScope)
 	if err != nil {
 		return ocispec.Descriptor{}, err
 	}
-	m, err := r.manifest(ctx, ref.Identifier())
+	d, err := r.resolve(ctx, ref.Identifier(), p)
 	if err != nil {
-		return ocispec.Descriptor{}, fmt.Errorf("%s: %w", ref, err)
+		return d, fmt.Errorf("%s: %w", ref, err)
+	}
+	return d, nil
+}
+
+func (r *repository) resolve(ctx context.Context, ref string, p *ocispec.Platform) (ocispec.Descriptor, error) {
+	m, err := r.manifest(ctx, ref)
+	switch {
+	case err != nil:
+		return ocispec.Descriptor{}, err
+	case p != nil && len(m.Manifests) > 0:
+		return choose(m, p)
 	}
 	return m.Descriptor, nil
 }

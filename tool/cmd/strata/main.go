@@ -28,11 +28,15 @@ func main() {
 		signal.Stop(signals) // A second one ends the process at once.
 		cancel(fmt.Errorf("stopped by signal: %v", s))
 	}()
-	if err := enterWorkingDirectory(); err != nil {
+	launched, err := launchArguments(os.Args[0])
+	if err == nil {
+		err = enterWorkingDirectory()
+	}
+	if err != nil {
 		report(os.Stderr, err)
 		os.Exit(exitFailed)
 	}
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(ctx, append(launched, os.Args[1:]...), os.Stdout, os.Stderr))
 }
 
 // enterWorkingDirectory goes where the user is who said `bazel run`: Bazel

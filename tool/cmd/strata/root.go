@@ -96,6 +96,8 @@ bit, without Nix or Guix on the machine: out of a binary cache.
   strata diff    shows what differs between two locks
   strata verify  checks a lock again, against its caches
   strata build   makes the image that Bazel makes from the same lock
+  strata push    sends an image to a registry, as far as it lacks it
+  strata pull    fetches an image from a registry, with or without its layers
   strata cache   writes a signed binary cache from store paths on disk
   strata mirror  copies what a lock names into a cache of your own`,
 		Args: cobra.NoArgs,
@@ -110,7 +112,7 @@ bit, without Nix or Guix on the machine: out of a binary cache.
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	commands := []*cobra.Command{
 		newLockCommand(), newDiffCommand(), newVerifyCommand(), newBuildCommand(),
-		newCacheCommand(), newMirrorCommand(), newVersionCommand(),
+		newCacheCommand(), newMirrorCommand(), newPushCommand(), newPullCommand(), newVersionCommand(),
 	}
 	for _, c := range commands {
 		if c.Args == nil {
