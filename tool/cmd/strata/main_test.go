@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/rules-strata/rules_strata/tool/validate"
@@ -42,9 +45,13 @@ func webKey(t testing.TB, name string) string {
 
 // The scripts in testdata/script, one for each feature. Beside testscript's own
 // commands they have those below, and the variables WEB (testdata/web), KEY (the public
-// key that signed it), KEY2 (another one) and DISK (see newDisk).
+// key that signed it), KEY2 (another one), LOCK (that of examples/web) and DISK (see newDisk).
 func TestScripts(t *testing.T) {
 	disk := newDisk(t)
+	exampleLock, err := filepath.Abs("../../../examples/web/strata.lock.json")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
@@ -52,9 +59,11 @@ func TestScripts(t *testing.T) {
 			e.Setenv("KEY", webKey(t, "strata-web-1"))
 			e.Setenv("KEY2", webKey(t, "strata-web-2"))
 			e.Setenv("DISK", disk)
+			e.Setenv("LOCK", exampleLock)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"registry": cmdRegistry,
 			"serve":    cmdServe,
 			"serveput": cmdServePut,
 			"lists":    cmdLists,
@@ -85,6 +94,17 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(s.Close)
 	ts.Setenv(args[0], s.URL)
 	ts.Setenv("HOST", s.Listener.Addr().String())
+}
+
+// registry VAR starts a registry, go-containerregistry's, and puts its host into a variable. It believes nearly
+// everything: what real ones make of a push is tested in e2e/clients.
+func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: registry VAR")
+	}
+	s := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.Listener.Addr().String())
 }
 
 // status CODE PROGRAM ARG... runs a program as exec does, and checks its exit code.
