@@ -157,14 +157,14 @@ func TestStrataPush_Faults(t *testing.T) {
 	p.do(func(http.ResponseWriter, *http.Request) bool { return false })
 	run(t, "skopeo", "copy", "--src-tls-verify=false", "docker://"+p.host+"/cut5:dev", "oci:"+filepath.Join(scratch(t), "pulled")+":dev")
 
-	// Every third request fails, in one of four ways.
+	// Every fifth request fails, in one of four ways.
 	var n atomic.Int64
 	p.do(func(w http.ResponseWriter, r *http.Request) bool {
 		i := n.Add(1)
-		if i%3 != 0 {
+		if i%5 != 0 {
 			return false
 		}
-		switch i / 3 % 4 {
+		switch i / 5 % 4 {
 		case 0:
 			w.Header().Set("Retry-After", "0")
 			w.WriteHeader(http.StatusTooManyRequests)

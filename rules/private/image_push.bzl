@@ -41,8 +41,16 @@ def _description(ctx):
     files = list(ctx.files.tag_files)
     if index:
         files.append(index.index)
+    layouts = {}
     for i in images:
         files += [i.manifest, i.config] + [layer.digest_file for layer in i.layers]
+
+        # What an image is built on may be a layout, whose layers no target of ours makes. If they aren't there, it says
+        # where they are.
+        base = getattr(i, "base_image", None)
+        if base:
+            files += base.files.to_list()
+            layouts[up + rlocation(ctx, base.path)] = None
     stamped = "{" in "".join([ctx.attr.registry, ctx.attr.repository] + ctx.attr.remote_tags) or ctx.files.tag_files
     status = [ctx.info_file, ctx.version_file] if stamped else []
     cache = ctx.attr._remote_cache[BuildSettingInfo].value
@@ -63,6 +71,7 @@ def _description(ctx):
             for i in images
         ],
         "index": up + rlocation(ctx, index.index) if index else "",
+        "layouts": layouts.keys(),
         "path": description.path,
         "registry": ctx.attr.registry,
         "remoteCache": [cache] if cache else [],

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -40,11 +41,11 @@ type files interface {
 
 // Open opens the layout at path, a directory or a tar. The caller closes it.
 func Open(path string) (*Layout, error) {
-	f, err := open(path)
+	l, err := open(path)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", path, err)
 	}
-	return f, nil
+	return l, nil
 }
 
 func open(path string) (_ *Layout, err error) {
@@ -52,18 +53,18 @@ func open(path string) (_ *Layout, err error) {
 	if err != nil {
 		return nil, bare(err)
 	}
-	f := &Layout{path: path}
+	l := &Layout{path: path}
 	if info.IsDir() {
-		f.files = directory(path)
-	} else if f.files, err = openArchive(path); err != nil {
+		l.files = directory(path)
+	} else if l.files, err = openArchive(path); err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			f.Close()
+			l.Close()
 		}
 	}()
-	b, err := f.read(ocispec.ImageIndexFile)
+	b, err := l.read(ocispec.ImageIndexFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("it has no %s: want an OCI image layout, as a directory or in a tar", ocispec.ImageIndexFile)
 	}
@@ -82,8 +83,8 @@ func open(path string) (_ *Layout, err error) {
 			return nil, fmt.Errorf("%s: %w", ocispec.ImageIndexFile, err)
 		}
 	}
-	f.roots = index.Manifests
-	return f, nil
+	l.roots = index.Manifests
+	return l, nil
 }
 
 // bare is err without the path, which the callers name.
@@ -96,16 +97,16 @@ func bare(err error) error {
 }
 
 // Close closes what Open opened.
-func (f *Layout) Close() error { return f.files.Close() }
+func (l *Layout) Close() error { return l.files.Close() }
 
 // Path is what Open was told.
-func (f *Layout) Path() string { return f.path }
+func (l *Layout) Path() string { return l.path }
 
 // Names are the names that index.json gives its images, each once, in its order.
-func (f *Layout) Names() []string {
+func (l *Layout) Names() []string {
 	var names []string
 	seen := map[string]bool{}
-	for _, d := range f.roots {
+	for _, d := range l.roots {
 		if name := d.Annotations[ocispec.AnnotationRefName]; name != "" && !seen[name] {
 			seen[name] = true
 			names = append(names, name)
@@ -114,12 +115,24 @@ func (f *Layout) Names() []string {
 	return names
 }
 
+// Origins are the repositories that the images were pulled from, each once, as [AnnotationSource] says it.
+func (l *Layout) Origins() []string {
+	var origins []string
+	for _, d := range l.roots {
+		repository, _, ok := strings.Cut(d.Annotations[AnnotationSource], "@")
+		if ok && repository != "" && !slices.Contains(origins, repository) {
+			origins = append(origins, repository)
+		}
+	}
+	return origins
+}
+
 // Root returns the entry of index.json that name means: a digest, or a name that
 // index.json gives (org.opencontainers.image.ref.name). An empty name means the one image that all entries name.
-func (f *Layout) Root(name string) (ocispec.Descriptor, error) {
+func (l *Layout) Root(name string) (ocispec.Descriptor, error) {
 	var found []ocispec.Descriptor
 	seen := map[digest.Digest]bool{}
-	for _, d := range f.roots {
+	for _, d := range l.roots {
 		named := name == "" || name == d.Annotations[ocispec.AnnotationRefName] || name == d.Digest.String()
 		if named && !seen[d.Digest] {
 			seen[d.Digest] = true
@@ -130,39 +143,39 @@ func (f *Layout) Root(name string) (ocispec.Descriptor, error) {
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) == 0:
-		return ocispec.Descriptor{}, fmt.Errorf("image %s: it holds no image %q; known are %s", f.path, name, strings.Join(f.Names(), ", "))
+		return ocispec.Descriptor{}, fmt.Errorf("image %s: it holds no image %q; known are %s", l.path, name, strings.Join(l.Names(), ", "))
 	}
-	return ocispec.Descriptor{}, fmt.Errorf("image %s: it holds %d images; say which: %s", f.path, len(found), strings.Join(f.Names(), ", "))
+	return ocispec.Descriptor{}, fmt.Errorf("image %s: it holds %d images; say which: %s", l.path, len(found), strings.Join(l.Names(), ", "))
 }
 
 // Manifest reads a manifest or an index, and checks its size and digest.
-func (f *Layout) Manifest(d ocispec.Descriptor) ([]byte, error) {
-	b, err := f.read(blobName(d))
+func (l *Layout) Manifest(d ocispec.Descriptor) ([]byte, error) {
+	b, err := l.read(blobName(d))
 	if err == nil && (int64(len(b)) != d.Size || digest.FromBytes(b) != d.Digest) {
 		err = fmt.Errorf("want %d bytes, found %s of %d bytes", d.Size, digest.FromBytes(b), len(b))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("image %s: manifest %s: %w", f.path, d.Digest, err)
+		return nil, fmt.Errorf("image %s: manifest %s: %w", l.path, d.Digest, err)
 	}
 	return b, nil
 }
 
 // OpenAt opens a blob from an offset on. Only its size is checked. The caller closes it.
-func (f *Layout) OpenAt(_ context.Context, d ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
-	r, size, err := f.files.openAt(blobName(d), offset)
+func (l *Layout) OpenAt(_ context.Context, d ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
+	r, size, err := l.files.openAt(blobName(d), offset)
 	if err == nil && size != d.Size {
 		r.Close()
 		err = fmt.Errorf("want %d bytes, found %d", d.Size, size)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("image %s: blob %s: %w", f.path, d.Digest, err)
+		return nil, fmt.Errorf("image %s: blob %s: %w", l.path, d.Digest, err)
 	}
 	return r, nil
 }
 
 // read reads a small file whole.
-func (f *Layout) read(name string) ([]byte, error) {
-	r, size, err := f.files.openAt(name, 0)
+func (l *Layout) read(name string) ([]byte, error) {
+	r, size, err := l.files.openAt(name, 0)
 	if err != nil {
 		return nil, err
 	}

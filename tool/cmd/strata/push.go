@@ -197,10 +197,7 @@ func (f *pushFlags) open(image string) (*pushSource, error) {
 		l.Close()
 		return nil, err
 	}
-	if from := root.Annotations[ocilayout.AnnotationSource]; from != "" { // It was pulled, and may be shallow.
-		repository, _, _ := strings.Cut(from, "@")
-		s.from = append(s.from, repository)
-	}
+	s.from = l.Origins() // It was pulled, and may be shallow.
 	return s, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/rules-strata/rules_strata/tool/digestfile"
+	"github.com/rules-strata/rules_strata/tool/ocilayout"
 	"github.com/rules-strata/rules_strata/tool/registry"
 )
 
@@ -35,6 +36,8 @@ type pushDescription struct {
 	StatusFiles []string `json:"statusFiles"`
 	From        []string `json:"from"`
 	RemoteCache []string `json:"remoteCache"`
+	// Layouts are what the images are built on: layouts, named by their index.json, or archives.
+	Layouts []string `json:"layouts"`
 	// Index is the index over the images; empty: there is one image.
 	Index  string             `json:"index"`
 	Images []imageDescription `json:"images"`
@@ -112,6 +115,11 @@ func (d *pushDescription) source(path string) (*pushSource, error) {
 		return nil, errors.New("it has several images and no index")
 	}
 	s.sources = []registry.Source{files}
+	for _, path := range d.Layouts {
+		if err := s.addLayout(strings.TrimSuffix(small(path), "/"+ocispec.ImageIndexFile)); err != nil {
+			return nil, err
+		}
+	}
 	var err error
 	s.content, err = registry.ReadContent(ocispec.Descriptor{Digest: digest.FromBytes(root), Size: int64(len(root))}, func(d ocispec.Descriptor) ([]byte, error) {
 		b, ok := manifests[d.Digest]
@@ -125,6 +133,19 @@ func (d *pushDescription) source(path string) (*pushSource, error) {
 	}
 	s.target, err = d.target(small)
 	return s, err
+}
+
+// addLayout adds a layout's blobs, and where the others of it are.
+func (s *pushSource) addLayout(path string) error {
+	l, err := ocilayout.Open(path)
+	if err != nil {
+		return err
+	}
+	before := s.close
+	s.close = func() { l.Close(); before() }
+	s.sources = append(s.sources, l)
+	s.from = append(s.from, l.Origins()...)
+	return nil
 }
 
 // folder is where Bazel works, "" if that can't be told: the runfiles are links into it, unless somebody has copied them.
