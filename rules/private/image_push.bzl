@@ -19,7 +19,7 @@ def _check(ctx):
     if not ctx.attr.repository:
         fail("repository: it is empty; want the repository's name in the registry, as \"team/web\"")
     if ":" in ctx.attr.repository or "@" in ctx.attr.repository:
-        fail("repository: %r: tags are named by `tags`" % ctx.attr.repository)
+        fail("repository: %r: tags are named by `remote_tags`" % ctx.attr.repository)
     for tag in ctx.attr.remote_tags:
         if not tag or " " in tag or ":" in tag or "/" in tag:
             fail("remote_tags: %r: want a tag alone, as \"1.0\"" % tag)

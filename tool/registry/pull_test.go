@@ -297,10 +297,11 @@ func TestPull_Faults(t *testing.T) {
 
 // Stopped in the middle, a pull says why and leaves nothing behind.
 func TestPull_Stopped(t *testing.T) {
-	f, c, _, _ := pushed(t)
+	f, c, _, index := pushed(t)
+	big := index.Manifests[0].Layers[1].Digest.String()
 	ctx, stop := context.WithCancelCause(t.Context())
 	f.plan = func(w http.ResponseWriter, r *http.Request) bool {
-		if !strings.Contains(r.URL.Path, "/blobs/") {
+		if !strings.Contains(r.URL.Path, big) {
 			return false
 		}
 		w.Header().Set("Content-Length", fmt.Sprint(3<<20))
