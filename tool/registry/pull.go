@@ -2,7 +2,9 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -79,6 +81,14 @@ func (c *Client) pull(ctx context.Context, p Pull) (*Pulled, error) {
 			return nil, err
 		}
 		out.Root.Platform = chosen.Platform
+	}
+	if p.Platform != nil && out.Index == "" {
+		if out.Root.Platform, err = r.platform(ctx, m); err != nil {
+			return nil, err
+		}
+		if !fits(out.Root.Platform, p.Platform) {
+			return nil, fmt.Errorf("it is one image, for %s; want %s", FormatPlatform(out.Root.Platform), FormatPlatform(p.Platform))
+		}
 	}
 	root := m.Descriptor
 	content, err := ReadContent(root, func(d ocispec.Descriptor) ([]byte, error) {
@@ -177,12 +187,40 @@ func choose(index *Manifest, p *ocispec.Platform) (ocispec.Descriptor, error) {
 		if q == nil {
 			continue
 		}
-		if q.OS == p.OS && q.Architecture == p.Architecture && (q.Variant == p.Variant || p.Variant == "" || usual(q.Architecture) == p.Variant && q.Variant == "") {
+		if fits(q, p) {
 			return d, nil
 		}
 		known = append(known, FormatPlatform(q))
 	}
 	return ocispec.Descriptor{}, fmt.Errorf("the index %s has no image for %s; there are %s", index.Descriptor.Digest, FormatPlatform(p), strings.Join(known, ", "))
+}
+
+// fits reports whether what is for one platform is for the other one that is wanted.
+func fits(has, want *ocispec.Platform) bool {
+	return has.OS == want.OS && has.Architecture == want.Architecture &&
+		(want.Variant == "" || want.Variant == cmp.Or(has.Variant, usual(has.Architecture)))
+}
+
+// platform reads an image's platform out of its config.
+func (r *repository) platform(ctx context.Context, m *Manifest) (*ocispec.Platform, error) {
+	if m.Config.Size > maxAnswer {
+		return nil, fmt.Errorf("the config has over %d bytes", maxAnswer)
+	}
+	b := &download{ctx: ctx, r: r, d: m.Config, quiet: true}
+	defer b.Close()
+	v, err := verified(b, m.Config)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(v)
+	if err != nil {
+		return nil, fmt.Errorf("config %s: %w", m.Config.Digest, err)
+	}
+	p := new(ocispec.Platform)
+	if err := json.Unmarshal(text, p); err != nil {
+		return nil, fmt.Errorf("config %s: %w", m.Config.Digest, err)
+	}
+	return p, nil
 }
 
 // usual is the variant of an architecture that goes without saying.
@@ -285,6 +323,9 @@ type download struct {
 	d    ocispec.Descriptor
 	body io.ReadCloser
 
+	// quiet: nobody is told.
+	quiet bool
+
 	offset, since int64
 	failures      int
 	err           error
@@ -302,7 +343,7 @@ func (b *download) Read(p []byte) (int, error) {
 		}
 		n, err := b.body.Read(p)
 		b.offset += int64(n)
-		if n > 0 {
+		if n > 0 && !b.quiet {
 			b.r.c.o.Progress(Event{b.d, Receiving, b.offset})
 		}
 		if n > 0 || err == nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/rules-strata/rules_strata/tool/ocilayout"
@@ -120,6 +121,49 @@ func TestPull(t *testing.T) {
 	if _, err := os.Stat(p.Dir); err == nil {
 		t.Error("a layout all the same")
 	}
+	// One image is for the platform that it is for.
+	p.Reference = reference(t, c, f.host()+"/r/x@"+amd.Descriptor.Digest.String())
+	if _, err := c.Pull(t.Context(), p); err == nil || !strings.Contains(err.Error(), "it is one image, for linux/amd64; want linux/s390x") {
+		t.Errorf("error %v", err)
+	}
+	p.Platform = &ocispec.Platform{OS: "linux", Architecture: "amd64"}
+	if _, err := c.Pull(t.Context(), p); err != nil {
+		t.Error(err)
+	}
+}
+
+// Whatever a registry calls a manifest: an error, or one that names blobs within bounds.
+func FuzzParseManifest(f *testing.F) {
+	blobs := memory{}
+	image := newImage(f, blobs, "seed", 10, 20)
+	for _, d := range []ocispec.Descriptor{image, newIndex(f, blobs, image)} {
+		f.Add(d.MediaType, blobs[d.Digest])
+		f.Add("", blobs[d.Digest])
+	}
+	f.Add(mediaTypeDockerManifest, []byte(`{"schemaVersion":2,"config":{"digest":"sha256:..","size":-1}}`))
+	f.Add(mediaTypeDockerList, []byte(`{"schemaVersion":2,"manifests":[{"digest":"sha256:`+strings.Repeat("0", 64)+`","size":9007199254740993}]}`))
+	f.Fuzz(func(t *testing.T, mediaType string, b []byte) {
+		m, err := ParseManifest(ocispec.Descriptor{MediaType: mediaType, Digest: digest.FromBytes(b), Size: int64(len(b))}, b)
+		if err != nil {
+			return
+		}
+		for _, d := range append(m.Blobs(), m.Manifests...) {
+			if d.Size < 0 || d.Digest.Validate() != nil {
+				t.Errorf("%+v", d)
+			}
+		}
+	})
+}
+
+func FuzzRangeEnd(f *testing.F) {
+	for _, s := range []string{"0-0", "0-99", "bytes=0-5", "1-5", "0--1", "0-9223372036854775808", "-"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if end, ok := rangeEnd(s); ok && end < 0 {
+			t.Errorf("%q: %d", s, end)
+		}
+	})
 }
 
 // What is pulled shallow is pushed elsewhere: the layers go from registry to registry, or are mounted.
