@@ -59,7 +59,8 @@ func (w *workspace) push(flags []string, target string, args ...string) (p pushe
 }
 
 // withPush adds a target that pushes :web to a registry.
-func withPush(w *workspace, host string) {
+// The flag that it returns stamps what is built.
+func withPush(w *workspace, host string) (status string) {
 	w.write("BUILD.bazel", `load("@rules_strata//rules:push.bzl", "image_push")
 `+w.read("BUILD.bazel")+fmt.Sprintf(`
 image_push(
@@ -73,16 +74,18 @@ image_push(
 `, host))
 	w.write("tags.txt", "from-a-file\n")
 	w.write("status.sh", "#!/bin/sh\necho STABLE_VERSION 1.2\n")
-	os.Chmod(filepath.Join(w.dir, "status.sh"), 0o755)
+	script := filepath.Join(w.dir, "status.sh")
+	if err := os.Chmod(script, 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	return "--workspace_status_command=" + script
 }
-
-const status = "--workspace_status_command=./status.sh"
 
 // A push takes layers from Bazel's output tree; and the base that strata.pull declares is what was pushed.
 func TestPush_FromOutputTree(t *testing.T) {
 	host := startRegistry(t)
 	w := newWorkspace(t)
-	withPush(w, host)
+	status := withPush(w, host)
 	p := w.push([]string{status}, "//:push")
 	want := []string{host + "/team/web:dev", host + "/team/web:v-1.2", host + "/team/web:from-a-file"}
 	if strings.Join(p.Tags, " ") != strings.Join(want, " ") || p.Sent.Count == 0 || p.Reference != host+"/team/web@"+p.Digest {
@@ -141,7 +144,7 @@ func TestPush_OnlyMissingBlobsMove(t *testing.T) {
 	host := startRegistry(t)
 	n := startNginx(t, filepath.Join(sourceDir(t), "testdata/web/cache"))
 	w := newWorkspace(t)
-	withPush(w, host)
+	status := withPush(w, host)
 	flags := []string{status, "--remote_cache=" + n.cache, "--remote_download_minimal", "--@rules_strata//:remote_cache=" + n.cache}
 	w.build(append(flags, "//:push")...)
 	if stored := n.since("cache"); stored.count("PUT", "/cas/") == 0 {
