@@ -33,24 +33,22 @@ def _pull_repository_impl(rctx):
     descriptor["annotations"] = {
         _ANNOTATION_SOURCE: "%s/%s@%s" % (rctx.attr.registry, rctx.attr.repository, descriptor["digest"]),
     }
-    rctx.file("oci-layout", '{"imageLayoutVersion":"1.0.0"}', executable = False)
-    rctx.file("index.json", json.encode({
+    rctx.file("layout/oci-layout", '{"imageLayoutVersion":"1.0.0"}', executable = False)
+    rctx.file("layout/index.json", json.encode({
         "manifests": [descriptor],
         "mediaType": _INDEX_TYPES[0],
         "schemaVersion": 2,
     }), executable = False)
     rctx.file("BUILD.bazel", """package(default_visibility = ["//visibility:public"])
 
-exports_files(["index.json"])
-
 filegroup(
     name = "{name}",
-    srcs = ["index.json", "oci-layout"] + glob(["blobs/**"]),
+    srcs = glob(["layout/**"]),
 )
 """.format(name = rctx.attr.apparent_name), executable = False)
 
 def _blob(digest):
-    return "blobs/sha256/" + digest.removeprefix("sha256:")
+    return "layout/blobs/sha256/" + digest.removeprefix("sha256:")
 
 def _url(rctx, kind, digest):
     return "%s://%s/v2/%s/%s/%s" % (
