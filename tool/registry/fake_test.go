@@ -37,17 +37,31 @@ type fake struct {
 	blobs     map[string][]byte // by repository + "@" + digest
 	manifests map[string][]byte // likewise, and by repository + ":" + tag
 	types     map[string]string
-	sessions  map[string]*bytes.Buffer
+	sessions  map[string]*session
 	begun     int
 	log       []string
 }
 
 func newFake(t testing.TB) *fake {
-	f := &fake{t: t, blobs: map[string][]byte{}, manifests: map[string][]byte{}, types: map[string]string{}, sessions: map[string]*bytes.Buffer{}, over: make(chan struct{})}
+	f := &fake{t: t, blobs: map[string][]byte{}, manifests: map[string][]byte{}, types: map[string]string{}, sessions: map[string]*session{}, over: make(chan struct{})}
 	f.Server = httptest.NewServer(f)
 	t.Cleanup(f.Close)
 	t.Cleanup(func() { close(f.over) })
 	return f
+}
+
+// behave ends the plan, though requests may be under way.
+func (f *fake) behave() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.plan = nil
+}
+
+// session is an upload under way. One request at a time works on it: of a connection that is cut the rest may be under way when the
+// next one comes.
+type session struct {
+	mu sync.Mutex
+	bytes.Buffer
 }
 
 func (f *fake) host() string { return strings.TrimPrefix(f.URL, "http://") }
@@ -73,7 +87,10 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.log = append(f.log, r.Method+" "+r.URL.Path)
 		f.mu.Unlock()
 	}
-	if f.plan != nil && f.plan(w, r) {
+	f.mu.Lock()
+	plan := f.plan
+	f.mu.Unlock()
+	if plan != nil && plan(w, r) {
 		return
 	}
 	path := strings.TrimPrefix(r.URL.Path, "/v2/")
@@ -125,7 +142,7 @@ func (f *fake) upload(w http.ResponseWriter, r *http.Request, repo, id string) {
 		f.mu.Lock()
 		f.begun++
 		id = fmt.Sprint("s", f.begun)
-		f.sessions[id] = &bytes.Buffer{}
+		f.sessions[id] = &session{}
 		f.mu.Unlock()
 		where(0)
 		if f.minChunk > 0 {
@@ -141,6 +158,8 @@ func (f *fake) upload(w http.ResponseWriter, r *http.Request, repo, id string) {
 		refuse(w, 404, codeBlobUploadUnknown, "upload unknown")
 		return
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if r.Method == http.MethodGet {
 		where(s.Len())
 		w.WriteHeader(204)

@@ -328,7 +328,7 @@ func TestPull_Faults(t *testing.T) {
 				if left, _ := os.ReadDir(filepath.Dir(dir)); len(left) > 0 {
 					t.Errorf("left behind: %v", left)
 				}
-				f.plan = nil
+				f.behave()
 				if _, err := c.Pull(t.Context(), p); err != nil {
 					t.Errorf("again: %v", err)
 				}
