@@ -63,6 +63,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"readenv":  cmdReadEnv,
 			"registry": cmdRegistry,
 			"serve":    cmdServe,
 			"serveput": cmdServePut,
@@ -94,6 +95,14 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(s.Close)
 	ts.Setenv(args[0], s.URL)
 	ts.Setenv("HOST", s.Listener.Addr().String())
+}
+
+// readenv VAR FILE puts what is in a file into a variable, without the line's end.
+func cmdReadEnv(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: readenv VAR FILE")
+	}
+	ts.Setenv(args[0], strings.TrimSuffix(ts.ReadFile(args[1]), "\n"))
 }
 
 // registry VAR starts a registry, go-containerregistry's, and puts its host into a variable. It believes nearly

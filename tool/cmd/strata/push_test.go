@@ -30,10 +30,11 @@ func described(t *testing.T, lockFile string) (dir string, layers []builtLayer) 
 		t.Fatal(err)
 	}
 	b := &builder{lock: l, client: fetch.New(fetch.Options{Dir: lock.Folder(lockFile)}), progress: newProgress(io.Discard)}
+	var plans []plan.Layer
 	for _, name := range l.Plan.Images["web"]["x86_64-linux"][:5] {
-		b.layers = append(b.layers, plan.Layer{Name: name, Paths: l.Plan.Layers[name]})
+		plans = append(plans, plan.Layer{Name: name, Paths: l.Plan.Layers[name]})
 	}
-	if layers, err = b.buildLayers(t.Context(), dir); err != nil {
+	if layers, err = b.buildLayers(t.Context(), dir, plans); err != nil {
 		t.Fatal(err)
 	}
 	write := func(name string, b []byte) {
