@@ -136,7 +136,7 @@ func syntheticLock(n int) (*lock.Lock, error) {
 	l := &lock.Lock{
 		Roots: map[string]map[string]store.Path{},
 		Paths: map[store.Path]*lock.Path{},
-		Plan:  &plan.Plan{Strategy: plan.StrategyLargestFirst, MaxLayers: plan.DefaultMaxLayers, Layers: map[string][]store.Path{}},
+		Plan:  &plan.Plan{Strategy: plan.Size, MaxLayers: plan.DefaultMaxLayers, Layers: map[string][]store.Path{}},
 	}
 	var paths []store.Path
 	free := map[store.Path]bool{}

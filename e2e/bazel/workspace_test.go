@@ -110,7 +110,7 @@ func newWorkspace(t *testing.T) *workspace {
 		w.write(name, strings.ReplaceAll(s, `path = "../.."`, fmt.Sprintf("path = %q", src)))
 	}
 	w.write("prebuilt/BUILD.bazel", prebuiltToolchains)
-	for _, name := range []string{"layer", "image", "files"} {
+	for _, name := range []string{"layer", "image", "files", "strata"} {
 		b, err := os.ReadFile(tool(t, name))
 		if err != nil {
 			t.Fatal(err)
@@ -139,7 +139,7 @@ const prebuiltToolchains = `load("@rules_strata//rules:toolchain.bzl", "strata_t
         toolchain = name + "_tool",
         toolchain_type = "@rules_strata//rules/toolchain:%s_toolchain_type" % name,
     ),
-) for name in ["layer", "image", "files"]]
+) for name in ["layer", "image", "files", "strata"]]
 `
 
 // newOutputBase makes what follows start from nothing: a new Bazel server with an empty output tree.

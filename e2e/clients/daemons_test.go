@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -64,9 +65,9 @@ address = "` + address + `.ttrpc"
 	return ctr
 }
 
-// registry starts the distribution registry, in which nothing is yet, and
-// returns its HOST:PORT.
-func registry(t *testing.T) string {
+// registry starts the distribution registry, in which nothing is yet, with more lines of
+// its configuration if need be, and returns its HOST:PORT.
+func registry(t *testing.T, more ...string) string {
 	t.Helper()
 	needIsolation(t)
 	need(t, "docker-registry")
@@ -77,7 +78,7 @@ func registry(t *testing.T) string {
 log: {level: warn, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: ` + dir + `/data}}
 http: {addr: "` + address + `"}
-`
+` + strings.Join(more, "\n")
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

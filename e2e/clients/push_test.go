@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,8 +14,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// TestPush pushes the image to a registry with skopeo and with crane, and has
-// each client that pulls say which manifest it got.
+// TestPush pushes the image to a registry with strata, skopeo and crane, and has
+// each client that pulls say which manifest it got of what strata pushed.
 func TestPush(t *testing.T) {
 	img := web(t)
 	need(t, "skopeo", "crane")
@@ -26,6 +27,8 @@ func TestPush(t *testing.T) {
 		name string
 		push []string
 	}{
+		{"strata-archive", []string{given(strataEnv), "push", "-q", img.archive, "REF"}},
+		{"strata-layout", []string{given(strataEnv), "push", "-q", img.layout, "REF"}},
 		{"skopeo-archive", []string{"skopeo", "copy", "--dest-tls-verify=false", "oci-archive:" + img.archive, "docker://REF"}},
 		{"skopeo-layout", []string{"skopeo", "copy", "--dest-tls-verify=false", "oci:" + img.ociLayout(), "docker://REF"}},
 		{"crane-layout", []string{"crane", "push", "--insecure", layout, "REF"}},
@@ -63,6 +66,23 @@ func TestPush(t *testing.T) {
 	})
 
 	ref := host + "/" + pushes[0].name + ":dev"
+	t.Run("pull_strata", func(t *testing.T) {
+		dir := scratch(t)
+		whole, shallow := filepath.Join(dir, "whole"), filepath.Join(dir, "shallow")
+		want := host + "/" + pushes[0].name + "@" + img.digest.String()
+		if got := run(t, given(strataEnv), "pull", "-q", ref, "-o", whole); got != want {
+			t.Errorf("strata pull says %q, want %q", got, want)
+		}
+		judgeByOracle(t, whole)
+		run(t, given(strataEnv), "pull", "-q", "--shallow", want, "-o", shallow)
+		entries, err := os.ReadDir(filepath.Join(shallow, "blobs", "sha256"))
+		if err != nil || len(entries) != 2 {
+			t.Errorf("the shallow layout has the blobs %v (%v), want manifest and config", entries, err)
+		}
+		run(t, given(strataEnv), "pull", "-q", want, "-o", shallow)
+		judgeByOracle(t, shallow)
+		run(t, "crane", "validate", "--insecure", "--remote", ref)
+	})
 	t.Run("pull_skopeo", func(t *testing.T) {
 		dir := scratch(t) + "/pulled"
 		run(t, "skopeo", "copy", "--src-tls-verify=false", "docker://"+ref, "oci:"+dir+":dev")

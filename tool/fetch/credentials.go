@@ -27,6 +27,8 @@ const HelperVariable = "STRATA_CREDENTIAL_HELPER"
 type Credentials struct {
 	byHost, bySuffix map[string]*helper
 	anyHost          *helper
+	// fixed are headers that were given, by origin.
+	fixed map[string]http.Header
 
 	netrcOnce sync.Once
 	netrcPath string
@@ -124,6 +126,10 @@ func (c *Credentials) of(ctx context.Context, u *url.URL) (*granted, error) {
 		}
 	}
 	if c != nil {
+		if h := c.fixed[origin(u)]; h != nil {
+			g.headers, g.from = h, "the headers given for it"
+			return g, nil
+		}
 		if h := c.helper(u.Hostname()); h != nil {
 			a, err := h.get(ctx, u)
 			if err != nil {
@@ -134,10 +140,7 @@ func (c *Credentials) of(ctx context.Context, u *url.URL) (*granted, error) {
 				return g, nil
 			}
 		}
-		c.netrcOnce.Do(func() {
-			c.netrcPath = netrcPath()
-			c.netrc, c.netrcErr = readNetrc(c.netrcPath)
-		})
+		c.readNetrc()
 		if c.netrcErr != nil {
 			return nil, permanentError{c.netrcErr}
 		}

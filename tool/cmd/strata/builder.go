@@ -40,6 +40,7 @@ type builder struct {
 	baseBlobs   []image.Blob
 	index       bool // else there is one image
 	compression string
+	level       string // of the compression; "": the default
 	progress    *progress
 }
 
@@ -223,7 +224,7 @@ func (b *builder) buildLayer(ctx context.Context, l plan.Layer, path string) (*d
 			return err
 		}
 		defer blob.Close()
-		if out, err = layer.Write(ctx, blob, nars, layer.Options{Compression: b.compression}); err != nil {
+		if out, err = layer.Write(ctx, blob, nars, layer.Options{Compression: b.compression, Level: b.level}); err != nil {
 			return err
 		}
 		return blob.Close()

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/rules-strata/rules_strata/tool/validate"
@@ -43,9 +46,13 @@ func webKey(t testing.TB, name string) string {
 
 // The scripts in testdata/script, one for each feature. Beside testscript's own
 // commands they have those below, and the variables WEB (testdata/web), KEY (the public
-// key that signed it), KEY2 (another one), DISK (see newDisk) and STRATA_DIR (where the command is).
+// key that signed it), KEY2 (another one), LOCK (that of examples/web), DISK (see newDisk) and STRATA_DIR (where the command is).
 func TestScripts(t *testing.T) {
 	disk := newDisk(t)
+	exampleLock, err := filepath.Abs("../../../examples/web/strata.lock.json")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
@@ -56,9 +63,12 @@ func TestScripts(t *testing.T) {
 			// For scripts that hide the machine's programs.
 			bin, _, _ := strings.Cut(e.Getenv("PATH"), string(filepath.ListSeparator))
 			e.Setenv("STRATA_DIR", bin)
+			e.Setenv("LOCK", exampleLock)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"readenv":  cmdReadEnv,
+			"registry": cmdRegistry,
 			"serve":    cmdServe,
 			"serveput": cmdServePut,
 			"lists":    cmdLists,
@@ -90,6 +100,25 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(s.Close)
 	ts.Setenv(args[0], s.URL)
 	ts.Setenv("HOST", s.Listener.Addr().String())
+}
+
+// readenv VAR FILE puts what is in a file into a variable, without the line's end.
+func cmdReadEnv(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: readenv VAR FILE")
+	}
+	ts.Setenv(args[0], strings.TrimSuffix(ts.ReadFile(args[1]), "\n"))
+}
+
+// registry VAR starts a registry, go-containerregistry's, and puts its host into a variable. It believes nearly
+// everything: what real ones make of a push is tested in e2e/clients.
+func cmdRegistry(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: registry VAR")
+	}
+	s := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	ts.Defer(s.Close)
+	ts.Setenv(args[0], s.Listener.Addr().String())
 }
 
 // status CODE PROGRAM ARG... runs a program as exec does, and checks its exit code.

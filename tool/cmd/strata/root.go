@@ -102,6 +102,8 @@ bit, without Nix or Guix on the machine: out of a binary cache.
   strata load    puts an image into docker, podman or containerd
   strata stream  writes an image as an archive, for other runtimes
   strata export  writes an image's root file system as one tar
+  strata push    sends an image to a registry, as far as it lacks it
+  strata pull    fetches an image from a registry, with or without its layers
   strata cache   writes a signed binary cache from store paths on disk
   strata mirror  copies what a lock names into a cache of your own`,
 		Args: cobra.NoArgs,
@@ -115,8 +117,9 @@ bit, without Nix or Guix on the machine: out of a binary cache.
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	commands := []*cobra.Command{
-		newLockCommand(), newPlanCommand(), newDiffCommand(), newVerifyCommand(), newBuildCommand(), newInspectCommand(), newLsCommand(), newLoadCommand(), newStreamCommand(), newExportCommand(),
-		newCacheCommand(), newMirrorCommand(), newVersionCommand(),
+		newLockCommand(), newPlanCommand(), newDiffCommand(), newVerifyCommand(),
+		newBuildCommand(), newInspectCommand(), newLsCommand(), newLoadCommand(), newStreamCommand(), newExportCommand(),
+		newCacheCommand(), newMirrorCommand(), newPushCommand(), newPullCommand(), newVersionCommand(),
 	}
 	for _, c := range commands {
 		if c.Args == nil {
