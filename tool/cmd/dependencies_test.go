@@ -45,6 +45,7 @@ var linked = map[string][]string{
 		"github.com/pierrec/lz4/v4/",
 		"github.com/rules-strata/rules_strata/tool/atomicfile",
 		"github.com/rules-strata/rules_strata/tool/cmd/files",
+		"github.com/rules-strata/rules_strata/tool/deflate",
 		"github.com/rules-strata/rules_strata/tool/digestfile",
 		"github.com/rules-strata/rules_strata/tool/fetch",
 		"github.com/rules-strata/rules_strata/tool/filelayer",
