@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -155,9 +154,4 @@ func rateOf(updates, changes int, cold float64) float64 {
 		all += likely[i]
 	}
 	return sum / all
-}
-
-// clone is for those who keep a history.
-func (h *History) clone() *History {
-	return &History{Updates: h.Updates, Packages: maps.Clone(h.Packages)}
 }
