@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rules-strata/rules_strata/bench/section"
 	"github.com/rules-strata/rules_strata/tool/nar"
 )
 
@@ -133,19 +134,6 @@ func TestFit(t *testing.T) {
 	}
 }
 
-func TestReplaceSection(t *testing.T) {
-	const text = "# Title\n<!-- bench: a -->\nold\n<!-- bench: end -->\nbetween\n<!-- bench: b -->\nkept\n<!-- bench: end -->\n"
-	got, err := replaceSection(text, section{name: "a", text: "\nnew\n"})
-	if want := strings.Replace(text, "old", "new", 1); err != nil || got != want {
-		t.Errorf("got %q, %v", got, err)
-	}
-	for _, bad := range []string{"", "<!-- bench: a -->\nold\n"} {
-		if _, err := replaceSection(bad, section{name: "a"}); err == nil {
-			t.Errorf("%q: no error", bad)
-		}
-	}
-}
-
 // A target whose cases weren't run is left out; others say whether they are met.
 func TestTargets(t *testing.T) {
 	results := map[string]usage{
@@ -188,7 +176,7 @@ func TestDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"machine", "compare", "limits", "targets", "profile", "growth", "actions"} {
-		if _, err := replaceSection(string(text), section{name: name}); err != nil {
+		if _, err := (section.Section{Name: name}).Replace(string(text)); err != nil {
 			t.Error(err)
 		}
 	}

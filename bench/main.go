@@ -20,6 +20,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/rules-strata/rules_strata/bench/section"
 )
 
 // sections are the parts of docs/performance.md that are written by this program, in the order in which they are measured.
@@ -118,20 +120,20 @@ func run(ctx context.Context, args []string) error {
 	}
 	say("%s", contents)
 	others := watchOthers()
-	for _, section := range sections {
-		if !slices.Contains(parts, section) || ctx.Err() != nil {
+	for _, part := range sections {
+		if !slices.Contains(parts, part) || ctx.Err() != nil {
 			continue
 		}
-		say("%s", section)
-		if err = measure[section](ctx); err != nil {
-			err = fmt.Errorf("%s: %w", section, err)
+		say("%s", part)
+		if err = measure[part](ctx); err != nil {
+			err = fmt.Errorf("%s: %w", part, err)
 			break // What was measured before is reported all the same.
 		}
 	}
 	b.report.describe(contents, b.rounds, others.share())
-	fmt.Print(b.report.markdown())
+	fmt.Print(section.Markdown(b.report.sections))
 	if *update {
-		err = errors.Join(err, b.report.update("docs/performance.md"))
+		err = errors.Join(err, section.Update("docs/performance.md", b.report.sections))
 	}
 	return err
 }

@@ -9,61 +9,17 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/rules-strata/rules_strata/bench/section"
 )
 
 // report holds the Markdown of each section that was measured.
 type report struct {
-	sections []section
+	sections []section.Section
 }
-
-// section is what stands between a pair of markers in docs/performance.md:
-//
-//	<!-- bench: compare -->
-//	…
-//	<!-- bench: end -->
-type section struct {
-	name, text string
-}
-
-const endMarker = "<!-- bench: end -->"
-
-func beginMarker(name string) string { return "<!-- bench: " + name + " -->" }
 
 func (r *report) add(name, text string) {
-	r.sections = append(r.sections, section{name: name, text: text})
-}
-
-// markdown is the whole report.
-func (r *report) markdown() string {
-	var out strings.Builder
-	for _, s := range r.sections {
-		fmt.Fprintf(&out, "\n%s\n", s.text)
-	}
-	return out.String()
-}
-
-// update puts each section between its markers in a file. A section without markers there is an error, and nothing is written.
-func (r *report) update(file string) error {
-	old, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	text := string(old)
-	for _, s := range r.sections {
-		if text, err = replaceSection(text, s); err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-	}
-	return os.WriteFile(file, []byte(text), 0o644)
-}
-
-func replaceSection(text string, s section) (string, error) {
-	before, rest, ok := strings.Cut(text, beginMarker(s.name))
-	_, after, ended := strings.Cut(rest, endMarker)
-	if !ok || !ended {
-		return "", fmt.Errorf("no place for section %s: want a line %s and behind it %s", s.name, beginMarker(s.name), endMarker)
-	}
-	return before + beginMarker(s.name) + "\n" + strings.TrimSpace(s.text) + "\n" + endMarker + after, nil
+	r.sections = append(r.sections, section.Section{Name: name, Text: text})
 }
 
 // describe says what was measured, on what machine, and how much of it other processes took.
@@ -78,7 +34,7 @@ func (r *report) describe(contents string, rounds int, others float64) {
 	if others > 0.02 {
 		text += fmt.Sprintf("  \nMeanwhile other processes took %.0f %% of the machine's CPU time: wall times, and ratios of them, are that much worse than on a quiet one.", others*100)
 	}
-	r.sections = slices.Insert(r.sections, 0, section{name: "machine", text: text})
+	r.sections = slices.Insert(r.sections, 0, section.Section{Name: "machine", Text: text})
 }
 
 func ratio(a, b float64) string {
