@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/rules-strata/rules_strata/tool/layertar"
 )
 
 // Layer opens a layer's tar, uncompressed. It is called two times, and must give the
@@ -20,7 +22,7 @@ func Write(ctx context.Context, w io.Writer, layers []Layer) error {
 	t := newTree()
 	for i, l := range layers {
 		t.begin()
-		if err := each(ctx, l, func(h *tar.Header, _ io.Reader) error { return t.add(h) }); err != nil {
+		if err := layertar.Each(ctx, l, func(h *tar.Header, _ io.Reader) error { return t.add(h) }); err != nil {
 			return fmt.Errorf("layer %d: %w", i+1, err)
 		}
 	}
@@ -35,7 +37,7 @@ func Write(ctx context.Context, w io.Writer, layers []Layer) error {
 	}
 	for i, l := range layers {
 		left := t.entries[i]
-		err := each(ctx, l, func(h *tar.Header, r io.Reader) error {
+		err := layertar.Each(ctx, l, func(h *tar.Header, r io.Reader) error {
 			if len(left) == 0 {
 				return errChanged
 			}
@@ -57,33 +59,6 @@ func Write(ctx context.Context, w io.Writer, layers []Layer) error {
 }
 
 var errChanged = fmt.Errorf("it has other entries than when it was read before")
-
-// each calls f for every entry of a layer, and reads the layer to its very end: that is where its checks are.
-func each(ctx context.Context, l Layer, f func(*tar.Header, io.Reader) error) error {
-	in, err := l()
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	r := contextReader{ctx, in}
-	tr := tar.NewReader(r)
-	for {
-		h, err := tr.Next()
-		if err == io.EOF {
-			_, err := io.Copy(io.Discard, r)
-			return err
-		}
-		if err != nil {
-			return err
-		}
-		if h.Typeflag == tar.TypeXGlobalHeader {
-			continue
-		}
-		if err := f(h, tr); err != nil {
-			return err
-		}
-	}
-}
 
 // writer writes the tar.
 type writer struct {
@@ -188,17 +163,4 @@ func (w *writer) writeHeader(h *tar.Header) error {
 // impliedDirectory is a directory that no layer has an entry for, as runtimes make it.
 func impliedDirectory() *tar.Header {
 	return &tar.Header{Typeflag: tar.TypeDir, Mode: 0o755, ModTime: time.Unix(1, 0)}
-}
-
-// contextReader fails once its context ends.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.r.Read(p)
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rules-strata/rules_strata/tool/layertar"
 	"github.com/rules-strata/rules_strata/tool/nar"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
@@ -61,7 +62,7 @@ func Read(ctx context.Context, layers []Layer) (*Inventory, error) {
 	inv := &Inventory{layers: layers, byPath: map[store.Path]*Path{}}
 	for i, l := range layers {
 		r := &layerReader{inv: inv, layer: i}
-		err := each(ctx, l, r.entry)
+		err := layertar.Each(ctx, l, r.entry)
 		r.end()
 		if err != nil {
 			return nil, fmt.Errorf("layer %d: %w", i+1, err)
@@ -72,30 +73,6 @@ func Read(ctx context.Context, layers []Layer) (*Inventory, error) {
 
 // Find returns the store path of that name; nil if the image hasn't it.
 func (inv *Inventory) Find(p store.Path) *Path { return inv.byPath[p] }
-
-// each calls f for every entry of a layer, and reads the layer to its very end.
-func each(ctx context.Context, l Layer, f func(*tar.Header, io.Reader) error) error {
-	in, err := l()
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	r := contextReader{ctx, in}
-	tr := tar.NewReader(r)
-	for {
-		h, err := tr.Next()
-		if err == io.EOF {
-			_, err := io.Copy(io.Discard, r)
-			return err
-		}
-		if err == nil && h.Typeflag != tar.TypeXGlobalHeader {
-			err = f(h, tr)
-		}
-		if err != nil {
-			return err
-		}
-	}
-}
 
 // split says which store path an entry belongs to, and its name in it; "" if to none.
 func split(name string) (p store.Path, inside string) {
@@ -215,19 +192,6 @@ type counter struct {
 func (c *counter) Write(p []byte) (int, error) {
 	c.n += int64(len(p))
 	return c.w.Write(p)
-}
-
-// contextReader fails once its context ends.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.r.Read(p)
 }
 
 // Why returns the shortest chain of references from one of the paths in from to

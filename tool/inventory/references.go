@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 
+	"github.com/rules-strata/rules_strata/tool/layertar"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
@@ -19,7 +20,7 @@ func (inv *Inventory) References(ctx context.Context) error {
 	found := map[*Path]map[*Path]bool{}
 	buf := make([]byte, 256<<10)
 	for i, l := range inv.layers {
-		err := each(ctx, l, func(h *tar.Header, r io.Reader) error {
+		err := layertar.Each(ctx, l, func(h *tar.Header, r io.Reader) error {
 			at, _ := split(h.Name)
 			p := inv.byPath[at]
 			if p == nil {

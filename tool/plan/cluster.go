@@ -112,7 +112,6 @@ func (m *merger) seek(i int) {
 		if b.gone {
 			continue
 		}
-		m.costs.work += int64(len(a.users))
 		urges := a.users.countAnd(b.users, m.over)
 		if urges == 0 && m.costs.layerCost == 0 {
 			continue
@@ -165,7 +164,7 @@ func (m *merger) merge(a, b *cluster) {
 	both.each(func(i int) {
 		m.room[i]++
 		if m.room[i] == 0 {
-			m.over[i>>6] &^= 1 << (i & 63)
+			m.over.remove(i)
 		}
 	})
 	for _, l := range add {

@@ -22,7 +22,7 @@ func planFleet(g *graph, wanted [][]group, o Options) ([][]group, *History) {
 	for i, layers := range wanted {
 		for _, l := range layers {
 			for _, x := range l {
-				f.left[x][i>>6] &^= 1 << (i & 63)
+				f.left[x].remove(i)
 			}
 		}
 	}
@@ -33,10 +33,7 @@ func planFleet(g *graph, wanted [][]group, o Options) ([][]group, *History) {
 	} else {
 		before := make([]Path, len(o.Previous.Paths))
 		for i, p := range o.Previous.Paths {
-			if p.Package == "" && p.Version == "" {
-				p.Package, p.Version = store.SplitName(p.Path.Name())
-			}
-			before[i] = p
+			before[i] = p.named()
 		}
 		history = o.Previous.History.next(before, g)
 		made = f.next(o, history)
@@ -103,15 +100,11 @@ func (f *fleet) next(o Options, history *History) []*cluster {
 // kept returns the layers of before whose paths are all there: in each image that has all of them and none of them yet.
 func (f *fleet) kept(costs *costs, before map[string][]store.Path) []*cluster {
 	g := f.g
-	number := make(map[store.Path]int32, len(g.paths))
-	for x, p := range g.paths {
-		number[p.Path] = int32(x)
-	}
 	var layers []group
 	for _, name := range slices.Sorted(maps.Keys(before)) {
 		var l group
 		for _, p := range before[name] {
-			if x, ok := number[p]; ok {
+			if x, ok := g.number[p]; ok {
 				l = append(l, x)
 			}
 		}
@@ -157,7 +150,7 @@ func (f *fleet) singles(costs *costs) []*cluster {
 		if f.left[x].empty() {
 			continue
 		}
-		name := string(f.left[x].key())
+		name := f.left[x].key()
 		if kinds[name] == nil {
 			names = append(names, name)
 		}
@@ -167,16 +160,6 @@ func (f *fleet) singles(costs *costs) []*cluster {
 	var out []*cluster
 	for _, name := range names {
 		out = append(out, costs.reduce(kinds[name], limit)...)
-	}
-	return out
-}
-
-func (b bitset) key() []byte {
-	out := make([]byte, 0, 8*len(b))
-	for _, w := range b {
-		for s := 0; s < 64; s += 8 {
-			out = append(out, byte(w>>s))
-		}
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"math/bits"
@@ -16,7 +17,8 @@ type bitset []uint64
 
 func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
 
-func (b bitset) add(i int) { b[i>>6] |= 1 << (i & 63) }
+func (b bitset) add(i int)    { b[i>>6] |= 1 << (i & 63) }
+func (b bitset) remove(i int) { b[i>>6] &^= 1 << (i & 63) }
 
 func (b bitset) addAll(o bitset) {
 	for i, w := range o {
@@ -72,6 +74,15 @@ func (b bitset) holds(o bitset) bool {
 	return true
 }
 
+// key is a string that is the same for the same set.
+func (b bitset) key() string {
+	out := make([]byte, 0, 8*len(b))
+	for _, w := range b {
+		out = binary.LittleEndian.AppendUint64(out, w)
+	}
+	return string(out)
+}
+
 // each calls f with each number, in ascending order.
 func (b bitset) each(f func(int)) {
 	for i, w := range b {
@@ -88,6 +99,7 @@ type group []int32
 // references come before what refers to them; the order depends on the paths alone.
 type graph struct {
 	paths  []Path // with Package and Version
+	number map[store.Path]int32
 	refs   [][]int32
 	images []graphImage
 	// users are the images that hold a path.
@@ -133,8 +145,7 @@ func newGraph(images []Image) (*graph, error) {
 		}
 	}
 	g := &graph{paths: make([]Path, 0, len(byPath)), refs: make([][]int32, 0, len(byPath))}
-	number, err := g.number(byPath)
-	if err != nil {
+	if err := g.add(byPath); err != nil {
 		return nil, err
 	}
 	g.users = make([]bitset, len(g.paths))
@@ -145,7 +156,7 @@ func newGraph(images []Image) (*graph, error) {
 		gi := graphImage{root: image.Root, system: image.System}
 		referred := map[int32]bool{}
 		for _, p := range image.Closure {
-			x := number[p.Path]
+			x := g.number[p.Path]
 			gi.paths = append(gi.paths, x)
 			g.users[x].add(i)
 			for _, r := range g.refs[x] {
@@ -154,7 +165,7 @@ func newGraph(images []Image) (*graph, error) {
 		}
 		slices.Sort(gi.paths)
 		for _, r := range image.Roots {
-			gi.roots = append(gi.roots, number[r])
+			gi.roots = append(gi.roots, g.number[r])
 		}
 		if image.Roots == nil {
 			for _, x := range gi.paths {
@@ -169,10 +180,11 @@ func newGraph(images []Image) (*graph, error) {
 	return g, nil
 }
 
-// number gives all paths their numbers.
-func (g *graph) number(byPath map[store.Path]*Path) (map[store.Path]int32, error) {
+// add gives all paths their numbers.
+func (g *graph) add(byPath map[store.Path]*Path) error {
 	const busy = -1
 	number := make(map[store.Path]int32, len(byPath))
+	g.number = number
 	// A stack of our own: a closure may be as deep as it is large.
 	type frame struct {
 		path *Path
@@ -195,14 +207,11 @@ func (g *graph) number(byPath map[store.Path]*Path) (map[store.Path]int32, error
 					number[r] = busy
 					stack = append(stack, frame{byPath[r], sorted(byPath[r].References)})
 				case n == busy && r != f.path.Path:
-					return nil, fmt.Errorf("%s refers to %s, which needs it: %w", f.path.Path, r, errCycle)
+					return fmt.Errorf("%s refers to %s, which needs it: %w", f.path.Path, r, errCycle)
 				}
 				continue
 			}
-			p := *f.path
-			if p.Package == "" && p.Version == "" {
-				p.Package, p.Version = store.SplitName(p.Path.Name())
-			}
+			p := f.path.named()
 			refs := make([]int32, 0, len(p.References))
 			for _, r := range p.References {
 				if r != p.Path {
@@ -216,7 +225,7 @@ func (g *graph) number(byPath map[store.Path]*Path) (map[store.Path]int32, error
 			stack = stack[:len(stack)-1]
 		}
 	}
-	return number, nil
+	return nil
 }
 
 func sorted(paths []store.Path) []store.Path {

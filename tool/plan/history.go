@@ -94,7 +94,11 @@ const (
 )
 
 // rates returns how likely each package is to change by itself in one update.
+// Nil is a history of nothing.
 func (h *History) rates(g *graph) map[string]float64 {
+	if h == nil {
+		h = &History{}
+	}
 	type seen struct{ updates, changes int }
 	of := map[string]seen{}
 	// The fleet's rate: of all packages but those that change far more often than startRate lets expect.

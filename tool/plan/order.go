@@ -6,12 +6,9 @@ import (
 )
 
 // order puts each image's layers in their order. Runtimes that unpack a layer onto those below it can use
-// again what they have only from the bottom up to the first layer that is another one. So what changes least lies lowest;
-// of layers that are as likely to change, those that more images share, then the larger.
+// again what they have only from the bottom up to the first layer that is another one. So what more
+// images share lies lower; of layers that as many share, what is less likely to change, then the larger.
 func (g *graph) order(layers [][]group, history *History) {
-	if history == nil {
-		history = &History{}
-	}
 	costs := newCosts(g, history.rates(g), 0)
 	type rank struct {
 		weight, users int

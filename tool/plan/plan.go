@@ -33,6 +33,14 @@ type Path struct {
 	Package, Version string
 }
 
+// named returns p with Package and Version.
+func (p Path) named() Path {
+	if p.Package == "" && p.Version == "" {
+		p.Package, p.Version = store.SplitName(p.Path.Name())
+	}
+	return p
+}
+
 // Image is one image to be: the closure of a root on a system.
 type Image struct {
 	Root, System string

@@ -49,15 +49,8 @@ func Explain(p *Plan, images []Image, before *Plan) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	history := p.History
-	if history == nil {
-		history = &History{}
-	}
-	costs := newCosts(g, history.rates(g), 0)
-	number := map[store.Path]int32{}
-	for x, path := range g.paths {
-		number[path.Path] = int32(x)
-	}
+	costs := newCosts(g, p.History.rates(g), 0)
+	kept := p.keptFrom(before)
 	r := &Report{Strategy: p.Strategy, MaxLayers: p.MaxLayers}
 	name := imageNames(images)
 	users := map[string][]string{}
@@ -73,7 +66,7 @@ func Explain(p *Plan, images []Image, before *Plan) (*Report, error) {
 			ir.Layers++
 			var size int64
 			for _, path := range p.Layers[l] {
-				x, ok := number[path]
+				x, ok := g.number[path]
 				if !ok {
 					return nil, fmt.Errorf("layer %s: %s is in no image", l, path)
 				}
@@ -90,22 +83,18 @@ func Explain(p *Plan, images []Image, before *Plan) (*Report, error) {
 		lr := LayerReport{Name: l, Images: users[l]}
 		var members group
 		for _, path := range paths {
-			x := number[path]
+			x := g.number[path]
 			members = append(members, x)
 			lr.NarBytes += g.paths[x].NarSize
 			lr.Alone = max(lr.Alone, costs.chanceOf(costs.needs[x]))
 		}
 		whole := costs.cluster(nil, members, lr.NarBytes, false)
 		lr.Chance = costs.chanceOf(whole.needs)
-		slices.SortFunc(members, func(a, b int32) int {
-			return cmp.Or(cmp.Compare(g.paths[b].NarSize, g.paths[a].NarSize), g.byName(a, b))
-		})
-		for _, x := range members {
+		for _, x := range g.largestFirst(members) {
 			lr.Paths = append(lr.Paths, g.paths[x].Path)
 		}
-		_, kept := p.keptFrom(before)[l]
 		switch {
-		case kept:
+		case kept[l]:
 			lr.Why = "kept from the plan before"
 		case len(members) == 1:
 			lr.Why = "room for a layer of its own"

@@ -18,9 +18,9 @@ func planAuto(g *graph, _ int, paths group, k int, _ Options) []group {
 		next[i] = newBitset(len(paths))
 		next[i].add(i)
 		needs := slices.Clone(b.sets[i])
-		needs[i>>6] &^= 1 << (i & 63)
+		needs.remove(i)
 		users := slices.Clone(above[i])
-		users[i>>6] &^= 1 << (i & 63)
+		users.remove(i)
 		needs.each(func(j int) {
 			h := slices.Clone(next[j])
 			h.removeAll(users)
@@ -49,18 +49,11 @@ func planAuto(g *graph, _ int, paths group, k int, _ Options) []group {
 func byHeads(heads []bitset) [][]int {
 	var out [][]int
 	at := map[string]int{}
-	var key []byte
 	for i, h := range heads {
-		key = key[:0]
-		for _, w := range h {
-			for s := 0; s < 64; s += 8 {
-				key = append(key, byte(w>>s))
-			}
-		}
-		n, ok := at[string(key)]
+		n, ok := at[h.key()]
 		if !ok {
 			n = len(out)
-			at[string(key)] = n
+			at[h.key()] = n
 			out = append(out, nil)
 		}
 		out[n] = append(out[n], i)

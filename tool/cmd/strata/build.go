@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -113,10 +112,7 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 	if err := f.check(cmd); err != nil {
 		return &usageError{err}
 	}
-	l, err := lock.Read(f.lock)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = &hinted{err, "make it by strata lock, or name it by --lock"}
-	}
+	l, err := readLock(f.lock)
 	if err != nil {
 		return err
 	}
