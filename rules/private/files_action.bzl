@@ -1,6 +1,6 @@
 "The action that makes a layer of what an image holds beside its store paths."
 
-load(":layer_action.bzl", "LAYER_EXTENSIONS")
+load(":layer_action.bzl", "LAYER_EXTENSIONS", "nar_action_arguments")
 load(":providers/layer_info.bzl", "LayerInfo")
 
 FILES_TOOLCHAIN_TYPE = Label("//rules/toolchain:files_toolchain_type")
@@ -128,16 +128,6 @@ def files_action(ctx, entries, compression, inputs = depset(), options = [], roo
     roots = {e.path: e for e in roots}.values()
     args.add_all(roots, map_each = _nar_argument)
     nars = [e.nar for e in roots if e.nar]
-    fetches = len(nars) < len(roots)
-    requirements = {"supports-path-mapping": "1"}
-    env = {}
-    if fetches:
-        # As in layer_action.
-        requirements["requires-network"] = "1"
-        env = {
-            "LD_LIBRARY_PATH": "",
-            "PATH": "/usr/bin:/bin",
-        }
     ctx.actions.run(
         executable = ctx.toolchains[FILES_TOOLCHAIN_TYPE].tool,
         arguments = [args] + entries,
@@ -145,10 +135,8 @@ def files_action(ctx, entries, compression, inputs = depset(), options = [], roo
         outputs = outputs,
         mnemonic = "StrataFiles",
         progress_message = "Writing layer %{label}",
-        execution_requirements = requirements,
         toolchain = FILES_TOOLCHAIN_TYPE,
-        env = env,
-        use_default_shell_env = fetches,
+        **nar_action_arguments(fetches = len(nars) < len(roots))
     )
     return LayerInfo(
         blob = blob,

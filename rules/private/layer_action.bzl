@@ -110,18 +110,6 @@ def layer_action(ctx, name, entries, compression, options = [], stripped = False
             args.add_all(e.urls, format_each = "--url=%s")
 
     fetches = len(nars) < len(entries)
-    requirements = {"supports-path-mapping": "1"}
-    env = {}
-    if fetches:
-        # Pinned by hash, as a fixed-output derivation is: what comes back is checked, or the action fails.
-        requirements["requires-network"] = "1"
-
-        # Proxies and credentials come in by --action_env=HTTPS_PROXY, NETRC, STRATA_CREDENTIAL_HELPER. Bazel adds these two of its own accord, as the user has them,
-        # unless --incompatible_strict_action_env is set; then no two machines would share a layer in a cache.
-        env = {
-            "LD_LIBRARY_PATH": "",
-            "PATH": "/usr/bin:/bin",
-        }
     ctx.actions.run(
         executable = ctx.toolchains[LAYER_TOOLCHAIN_TYPE].tool,
         arguments = [args],
@@ -129,11 +117,9 @@ def layer_action(ctx, name, entries, compression, options = [], stripped = False
         outputs = outputs,
         mnemonic = "StrataLayer",
         progress_message = "%s layer %s" % ("Fetching" if fetches else "Writing", _summary(entries)),
-        execution_requirements = requirements,
         resource_set = _small_resources if _nar_size(entries) <= _SMALL else _resources,
         toolchain = LAYER_TOOLCHAIN_TYPE,
-        env = env,
-        use_default_shell_env = fetches,
+        **nar_action_arguments(fetches)
     )
     return LayerInfo(
         blob = blob,
@@ -146,6 +132,33 @@ def layer_action(ctx, name, entries, compression, options = [], stripped = False
         refers_to = (),
         label = ctx.label,
     )
+
+def nar_action_arguments(fetches):
+    """Says what an action is run with that reads NARs.
+
+    Args:
+      fetches: bool, whether it downloads some of them.
+
+    Returns:
+      dict, arguments of `ctx.actions.run`.
+    """
+    requirements = {"supports-path-mapping": "1"}
+    env = {}
+    if fetches:
+        # Pinned by hash, as a fixed-output derivation is: what comes back is checked, or the action fails.
+        requirements["requires-network"] = "1"
+
+        # Proxies and credentials come in by --action_env=HTTPS_PROXY, NETRC, STRATA_CREDENTIAL_HELPER. Bazel adds these two of its own accord, as the user has them,
+        # unless --incompatible_strict_action_env is set; then no two machines would share a layer in a cache.
+        env = {
+            "LD_LIBRARY_PATH": "",
+            "PATH": "/usr/bin:/bin",
+        }
+    return {
+        "env": env,
+        "execution_requirements": requirements,
+        "use_default_shell_env": fetches,
+    }
 
 def _resources(_os, _inputs):
     "What Bazel reckons with: decoding, hashing and compressing run beside each other, in memory that is bounded."
