@@ -335,12 +335,18 @@ func TestMake_HostilePrevious(t *testing.T) {
 		}
 		tc.edit(old)
 		// The plan must fit, else the lock is refused as it is read.
-		old.Plan.Layers = map[string][]store.Path{"all": slices.Sorted(maps.Keys(old.Paths))}
+		all := slices.Sorted(maps.Keys(old.Paths))
 		if reached := old.Closure(old.Roots["root"]["x86_64-linux"]); len(reached) < len(old.Paths) {
-			old.Plan.Layers["all"] = reached
+			all = reached
 			maps.DeleteFunc(old.Paths, func(p store.Path, _ *Path) bool { return !slices.Contains(reached, p) })
 		}
-		old.Plan.Images["root"]["x86_64-linux"] = []string{"all"}
+		var held []plan.Path
+		for _, path := range all {
+			held = append(held, plan.Path{Path: path, NarSize: old.Paths[path].NarSize})
+		}
+		name := plan.LayerName(held)
+		old.Plan.Layers = map[string][]store.Path{name: all}
+		old.Plan.Images["root"]["x86_64-linux"] = []string{name}
 		got, err := relock(t, p, dir, old)
 		if err != nil {
 			t.Errorf("%s: %v", tc.name, err)

@@ -78,7 +78,7 @@ const small = `{
       "22222222222222222222222222222222-other": [
         "22222222222222222222222222222222-other"
       ],
-      "app-and-1-more-01234567": [
+      "lib-and-1-more-3053b3eb": [
         "00000000000000000000000000000000-app",
         "11111111111111111111111111111111-lib"
       ]
@@ -89,7 +89,7 @@ const small = `{
           "11111111111111111111111111111111-lib"
         ],
         "x86_64-linux": [
-          "app-and-1-more-01234567"
+          "lib-and-1-more-3053b3eb"
         ]
       },
       "other": {
@@ -208,14 +208,15 @@ func faultyLocks() []faultyLock {
 		{"bad root name", "\"other\": {\n      \"x86_64-linux\": \"/", "\"o/r\": {\n      \"x86_64-linux\": \"/", `root name "o/r"`},
 		{"path that no root needs", ",\n    \"other\": {\n      \"x86_64-linux\": \"/nix/store/" + other + "\"\n    }", "", `line 38, column 58: paths["/nix/store/` + other + `"]: no root needs this path; lock anew`},
 		{"no limit", `"max_layers": 2`, `"max_layers": 0`, "plan.max_layers: want 1 to 125, found 0"},
-		{"layer that isn't there", "[\n          \"app-and-1-more-01234567\"", `["app"`, `plan.images.app["x86_64-linux"][0]: there is no layer "app" in plan.layers`},
-		{"layer of an unknown path", `"app-and-1-more-01234567": [`, `"app-and-1-more-01234567": ["00000000000000000000000000000000-aaa",`, `plan.layers["app-and-1-more-01234567"]: 00000000000000000000000000000000-aaa is not among the lock's paths`},
-		{"layer of nothing", `"app-and-1-more-01234567": [`, `"empty": [], "app-and-1-more-01234567": [`, "plan.layers.empty: want at least one store path"},
-		{"bad layer name", `"app-and-1-more-01234567": [`, `"a/b": [`, `plan.layers["a/b"]: layer name "a/b": illegal character '/'`},
+		{"layer that isn't there", "[\n          \"lib-and-1-more-3053b3eb\"", `["app"`, `plan.images.app["x86_64-linux"][0]: there is no layer "app" in plan.layers`},
+		{"layer of an unknown path", `"lib-and-1-more-3053b3eb": [`, `"lib-and-1-more-3053b3eb": ["00000000000000000000000000000000-aaa",`, `plan.layers["lib-and-1-more-3053b3eb"]: 00000000000000000000000000000000-aaa is not among the lock's paths`},
+		{"layer of nothing", `"lib-and-1-more-3053b3eb": [`, `"empty": [], "lib-and-1-more-3053b3eb": [`, "plan.layers.empty: want at least one store path"},
+		{"bad layer name", `"lib-and-1-more-3053b3eb": [`, `"a/b": [`, `plan.layers["a/b"]: layer name "a/b": illegal character '/'`},
 		{"layer that no image has", `"layers": {`, `"layers": {"x": ["` + lib + `"],`, "line 55, column 21: plan.layers.x: no image has this layer; lock anew"},
-		{"path in two layers", "\"app-and-1-more-01234567\"\n", "\"app-and-1-more-01234567\", \"" + lib + "\"\n", "is in two layers of the image: app-and-1-more-01234567 and " + lib},
-		{"path in no layer", "01234567\": [\n        \"00000000000000000000000000000000-app\",", "01234567\": [", "plan.images.app[\"x86_64-linux\"]: " + app + " is in no layer of the image"},
-		{"path of another image", "\"app-and-1-more-01234567\"\n", "\"app-and-1-more-01234567\", \"" + other + "\"\n", "/nix/store/" + other + " is in the layer " + other + ", but not in the closure of " + app},
+		{"path in two layers", "\"lib-and-1-more-3053b3eb\"\n", "\"lib-and-1-more-3053b3eb\", \"" + lib + "\"\n", "is in two layers of the image: lib-and-1-more-3053b3eb and " + lib},
+		{"path in no layer", "3053b3eb\": [\n        \"00000000000000000000000000000000-app\",", "3053b3eb\": [", "plan.images.app[\"x86_64-linux\"]: " + app + " is in no layer of the image"},
+		{"path of another image", "\"lib-and-1-more-3053b3eb\"\n", "\"lib-and-1-more-3053b3eb\", \"" + other + "\"\n", "/nix/store/" + other + " is in the layer " + other + ", but not in the closure of " + app},
+		{"layer by another name", "lib-and-1-more-3053b3eb\": [\n        \"00000000000000000000000000000000-app\",\n        \"" + lib + "\"\n      ]\n    },\n    \"images\": {\n      \"app\": {\n        \"aarch64-linux\": [\n          \"" + lib + "\"\n        ],\n        \"x86_64-linux\": [\n          \"lib-and-1-more-3053b3eb", "lib\": [\n        \"00000000000000000000000000000000-app\",\n        \"" + lib + "\"\n      ]\n    },\n    \"images\": {\n      \"app\": {\n        \"aarch64-linux\": [\n          \"" + lib + "\"\n        ],\n        \"x86_64-linux\": [\n          \"lib", `plan.layers.lib: a layer of these paths is named "lib-and-1-more-3053b3eb"; lock anew`},
 		{"more layers than the limit", `"max_layers": 2`, `"max_layers": 1`, ""},
 		{"image of no root", `"images": {`, `"images": {"x": {},`, "plan.images.x: there is no such root"},
 		{"image of no system", "\"other\": {\n        \"x86_64-linux\"", "\"other\": {\n        \"i686-linux\"", "plan.images.other[\"i686-linux\"]: the root has no store path for this system"},

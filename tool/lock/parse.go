@@ -443,6 +443,14 @@ func (p *parser) plan(v *strictjson.Value) error {
 		if !used[name] {
 			return layers[name].Errorf("no image has this layer; lock anew")
 		}
+		paths := make([]plan.Path, len(pl.Layers[name]))
+		for i, path := range pl.Layers[name] {
+			paths[i] = plan.Path{Path: path, NarSize: p.lock.Paths[path].NarSize}
+		}
+		// A name says what a layer holds, to who reviews the lock and to the next plan.
+		if want := plan.LayerName(paths); name != want {
+			return layers[name].Errorf("a layer of these paths is named %q; lock anew, or give it that name here and in images", want)
+		}
 	}
 	return nil
 }

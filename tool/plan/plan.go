@@ -289,26 +289,31 @@ func largestFirst(a, b Path) int {
 	return cmp.Or(cmp.Compare(b.NarSize, a.NarSize), cmp.Compare(a.Path, b.Path))
 }
 
-// newLayer makes a layer, named after the largest of its paths.
+// newLayer makes a layer, named after what it holds.
 func newLayer(paths []Path) Layer {
-	largest := slices.MinFunc(paths, largestFirst)
-	if len(paths) == 1 {
-		return Layer{Name: largest.Path.Base(), Paths: []store.Path{largest.Path}}
-	}
-	l := Layer{Paths: make([]store.Path, len(paths))}
+	l := Layer{Name: LayerName(paths), Paths: make([]store.Path, len(paths))}
 	for i, p := range paths {
 		l.Paths[i] = p.Path
 	}
 	slices.Sort(l.Paths)
-	h := sha256.New()
-	for i, p := range l.Paths {
-		if i > 0 {
-			h.Write([]byte{'\n'})
-		}
-		h.Write([]byte(p))
-	}
-	l.Name = fmt.Sprintf("%s-and-%d-more-%s", largest.Path.Name(), len(paths)-1, hex.EncodeToString(h.Sum(nil)[:4]))
 	return l
+}
+
+// LayerName is the name of the layer that holds paths, in any order and at
+// least one: the base name of a single one, else the name of the largest, how
+// many there are beside it, and a hash of all.
+func LayerName(paths []Path) string {
+	largest := slices.MinFunc(paths, largestFirst)
+	if len(paths) == 1 {
+		return largest.Path.Base()
+	}
+	all := make([]string, len(paths))
+	for i, p := range paths {
+		all[i] = string(p.Path)
+	}
+	slices.Sort(all)
+	h := sha256.Sum256([]byte(strings.Join(all, "\n")))
+	return fmt.Sprintf("%s-and-%d-more-%s", largest.Path.Name(), len(paths)-1, hex.EncodeToString(h[:4]))
 }
 
 // CheckName says why name is no name of a layer: it becomes a Bazel target's
