@@ -43,7 +43,11 @@ func TestDigest_DependsOnInputsAlone(t *testing.T) {
 	}
 	for _, v := range variants {
 		t.Run(v.name, func(t *testing.T) {
-			w := newWorkspace(t)
+			start := newWorkspace
+			if v.umask != "" || v.env != nil {
+				start = newServer
+			}
+			w := start(t)
 			w.umask, w.env = v.umask, v.env
 			got, ran := w.digest("//:web", v.flags...)
 			if got != want {
@@ -58,14 +62,17 @@ func TestDigest_DependsOnInputsAlone(t *testing.T) {
 	t.Run("NARs in xz", func(t *testing.T) {
 		w := newWorkspace(t)
 		want, _ := w.digest("//:bash")
-		w.newOutputBase()
 		w.lock("--cache", "file://"+filepath.Join(sourceDir(t), "testdata/web/variants/bash-xz"),
 			"--root", "bash=/nix/store/xznc9l6ppin9j93x7xsvaba3qkn46hwr-bash-5.2.15")
 		if !strings.Contains(w.read("strata.lock.json"), `"compression": "xz"`) {
 			t.Fatal("the lock names no NAR in xz")
 		}
-		if got, _ := w.digest("//:bash"); got != want {
+		got, ran := w.digest("//:bash")
+		if got != want {
 			t.Errorf("digest %s from NARs in xz, want %s as from NARs in zstd", got, want)
+		}
+		if n := ran.ran("StrataLayer"); n == 0 {
+			t.Error("no layer action ran: nothing was compared")
 		}
 	})
 

@@ -27,6 +27,11 @@ func runTests(m *testing.M) int {
 		return 1
 	}
 	defer removeAll(scratch)
+	defer func() {
+		for _, w := range idle {
+			w.command("shutdown").Run()
+		}
+	}()
 	return m.Run()
 }
 
@@ -79,7 +84,8 @@ func tool(t *testing.T, name string) string {
 }
 
 // workspace is a copy of e2e/bzlmod with the action binaries prebuilt, so that
-// no test compiles Go, and an output base (a Bazel server) of its own.
+// no test compiles Go, and with an output base and a Bazel server that no other
+// test uses at the same time.
 type workspace struct {
 	t          *testing.T
 	dir        string
@@ -90,20 +96,56 @@ type workspace struct {
 	umask string
 }
 
-// newWorkspace copies e2e/bzlmod. Its Bazel is shut down and its files are
-// removed with the test.
+// idle are the workspaces that tests are done with. A new server takes long to
+// start and to unpack what the modules name, so the next test goes on with one:
+// with files, outputs and an action cache of its own, not with repositories.
+var idle []*workspace
+
+// newWorkspace copies e2e/bzlmod to where nothing has been built.
 func newWorkspace(t *testing.T) *workspace {
 	t.Helper()
-	src := sourceDir(t)
+	if len(idle) > 0 {
+		w := idle[len(idle)-1]
+		idle = idle[:len(idle)-1]
+		w.t, w.env, w.umask = t, nil, ""
+		w.lend()
+		if out, err := w.command("clean").CombinedOutput(); err != nil {
+			t.Fatalf("bazel clean: %v\n%s", err, out)
+		}
+		return w
+	}
+	return newServer(t)
+}
+
+// newServer is newWorkspace with a Bazel server that no test had before.
+func newServer(t *testing.T) *workspace {
+	t.Helper()
 	dir, err := os.MkdirTemp(scratch, "w")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := &workspace{t: t, dir: dir}
+	w.lend()
+	w.newOutputBase()
+	return w
+}
+
+// lend puts the files of e2e/bzlmod and nothing else into the workspace, for
+// the time of a test.
+func (w *workspace) lend() {
+	w.t.Helper()
+	old, err := os.ReadDir(w.dir)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range old {
+		removeAll(filepath.Join(w.dir, f.Name()))
+	}
+	src := sourceDir(w.t)
 	for _, name := range []string{"MODULE.bazel", "BUILD.bazel", "strata.json", "strata.lock.json"} {
 		b, err := os.ReadFile(filepath.Join(src, "e2e/bzlmod", name))
 		if err != nil {
-			t.Fatal(err)
+			w.t.Fatal(err)
 		}
 		// The copy lies elsewhere: what was relative to the checkout becomes absolute.
 		s := strings.ReplaceAll(string(b), `"file:../../`, `"file://`+src+"/")
@@ -111,18 +153,22 @@ func newWorkspace(t *testing.T) *workspace {
 	}
 	w.write("prebuilt/BUILD.bazel", prebuiltToolchains)
 	for _, name := range []string{"layer", "image", "files", "strata"} {
-		b, err := os.ReadFile(tool(t, name))
+		b, err := os.ReadFile(tool(w.t, name))
 		if err != nil {
-			t.Fatal(err)
+			w.t.Fatal(err)
 		}
 		w.write("prebuilt/"+name, string(b))
-		if err := os.Chmod(filepath.Join(dir, "prebuilt", name), 0o755); err != nil {
-			t.Fatal(err)
+		if err := os.Chmod(filepath.Join(w.dir, "prebuilt", name), 0o755); err != nil {
+			w.t.Fatal(err)
 		}
 	}
-	w.newOutputBase()
-	t.Cleanup(w.shutdown)
-	return w
+	w.t.Cleanup(func() {
+		if len(w.env) > 0 || w.umask != "" {
+			w.shutdown() // its server has them for ever
+			return
+		}
+		idle = append(idle, w)
+	})
 }
 
 // prebuiltToolchains registers programs that are there already, as a user does

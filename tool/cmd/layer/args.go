@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -192,16 +191,6 @@ func (s *flagSet) setLayer(name, value string) (known bool, err error) {
 		s.c.output = value
 	case "--digest-file":
 		s.c.digestFile = value
-	case "--compression":
-		s.c.options.Compression = value
-		if !slices.Contains(layer.Compressions(), value) {
-			err = fmt.Errorf("%s: %q: want one of %s", name, value, names(layer.Compressions()))
-		}
-	case "--level":
-		s.c.options.Level = value // Which there are depends on the compression.
-		if value == "" {
-			err = fmt.Errorf("%s: its value is empty", name)
-		}
 	case "--mtree":
 		s.c.mtree = value
 		if value == "" {
@@ -212,76 +201,13 @@ func (s *flagSet) setLayer(name, value string) (known bool, err error) {
 		if err != nil || s.c.options.Workers < 1 {
 			err = fmt.Errorf("%s: %q: want a number of 1 or more", name, value)
 		}
-	case "--owner":
-		err = s.setOwner(name, value)
-	case "--owner-names":
-		user, group, ok := strings.Cut(value, ":")
-		if !ok {
-			err = fmt.Errorf("%s: %q: want USER:GROUP", name, value)
-		}
-		o := s.owner()
-		o.UserName, o.GroupName = user, group
-	case "--mtime":
-		var t int64
-		if t, err = strconv.ParseInt(value, 10, 64); err != nil {
-			err = fmt.Errorf("%s: %q: want a number of seconds", name, value)
-		}
-		s.c.options.MtimeUnix = &t
-	case "--strip-prefix":
-		s.c.options.StripPrefix = value
-		if value == "" {
-			err = fmt.Errorf("%s: its value is empty; . is the store path itself", name)
-		}
-	case "--exclude":
-		var p layer.Pattern
-		if p, err = layer.ParsePattern(value); err != nil {
+	default:
+		if known, err = s.c.options.Set(strings.TrimPrefix(name, "--"), value); err != nil {
 			err = fmt.Errorf("%s: %w", name, err)
 		}
-		s.c.options.Exclude = append(s.c.options.Exclude, p)
-	case "--mode":
-		err = s.addMode(name, value)
-	case "--allow-whiteout-names":
-		if s.c.options.AllowWhiteoutNames, err = strconv.ParseBool(value); err != nil {
-			err = fmt.Errorf("%s: %q: want true or false", name, value)
-		}
-	default:
-		return false, nil
+		return known, err
 	}
 	return true, err
-}
-
-// owner is the owner to be filled in.
-func (s *flagSet) owner() *layer.Owner {
-	if s.c.options.Owner == nil {
-		s.c.options.Owner = new(layer.Owner)
-	}
-	return s.c.options.Owner
-}
-
-func (s *flagSet) setOwner(name, value string) error {
-	uid, gid, ok := strings.Cut(value, ":")
-	u, err1 := strconv.ParseUint(uid, 10, 32)
-	g, err2 := strconv.ParseUint(gid, 10, 32)
-	if !ok || err1 != nil || err2 != nil {
-		return fmt.Errorf("%s: %q: want UID:GID, two numbers below 2^32", name, value)
-	}
-	o := s.owner()
-	o.UID, o.GID = uint32(u), uint32(g)
-	return nil
-}
-
-func (s *flagSet) addMode(name, value string) error {
-	octal, text, ok := strings.Cut(value, ":")
-	mode, err := strconv.ParseUint(octal, 8, 12)
-	if !ok || err != nil {
-		return fmt.Errorf("%s: %q: want OCTAL:PATTERN, permissions of at most 7777", name, value)
-	}
-	p, err := layer.ParsePattern(text)
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	s.c.options.Modes = append(s.c.options.Modes, layer.ModeRule{Pattern: p, Mode: uint16(mode)})
-	return nil
 }
 
 // checkGroup says what the last group lacks.

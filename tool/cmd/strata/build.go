@@ -45,7 +45,6 @@ type buildFlags struct {
 	mediaTypes  string
 	digestFile  string
 	json        bool
-	compression string
 	maxLayers   int
 	tags        []string
 	tagFiles    []string
@@ -53,6 +52,7 @@ type buildFlags struct {
 	base        string
 	baseName    string
 	settings    settingsFlags
+	layers      layerFlags
 	fileLayers  fileLayerFlags
 	network     fetchFlags
 }
@@ -74,6 +74,7 @@ what was there before stays.`,
 		Example: `  strata build --root web --tag web:dev -o web.tar
   strata build --root web -o - | docker load
   strata build --root web --compression zstd --entrypoint /nix/store/…/bin/web --env PORT=8080 --port 8080
+  strata build --root web --exclude 'share/man' --exclude '**/*.a' --owner 1000:1000
   strata build --root web --format layout -o web.oci
   strata build --root web --format docker-archive --archive-compression gzip
   strata build --root web --system all --tag web:dev
@@ -98,11 +99,11 @@ what was there before stays.`,
 	fl.StringVar(&f.defaultName, "default-name", image.DefaultNames()[0], "how to call an image without --tag and --tag-file, `KIND` store-path (the root's name and hash), guix (as guix pack does) or none")
 	fl.StringVar(&f.base, "base", "", "an image to build on: an OCI layout's `DIR`, a layout or a docker archive in a tar")
 	fl.StringVar(&f.baseName, "base-name", "", "which of the images in --base, by its `NAME[:TAG]` or digest")
-	fl.StringVar(&f.compression, "compression", layer.Compressions()[0], "the `KIND` of the layers' compression: "+strings.Join(layer.Compressions(), ", "))
 	fl.IntVar(&f.maxLayers, "max-layers", 0, "the most layers `N`, the base's among them (default: as the lock plans)")
 	fl.StringVar(&f.digestFile, "digest-file", "", "also write the image's digest to `FILE`")
 	fl.BoolVar(&f.json, "json", false, "print digest, layers and their store paths as JSON")
 	f.settings.register(fl)
+	f.layers.register(fl)
 	f.fileLayers.register(fl)
 	f.network.register(fl)
 	return c
@@ -149,7 +150,7 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 		if err != nil {
 			return err
 		}
-		layers, err := f.layers(l, root, system, below, len(files))
+		layers, err := f.planned(l, root, system, below, len(files))
 		if err != nil {
 			return err
 		}
@@ -170,13 +171,13 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 	}
 
 	b := &builder{
-		lock:        l,
-		client:      client,
-		images:      images,
-		baseBlobs:   baseBlobs,
-		index:       f.index(),
-		compression: f.compression,
-		progress:    newProgress(cmd.ErrOrStderr()),
+		lock:      l,
+		client:    client,
+		images:    images,
+		baseBlobs: baseBlobs,
+		index:     f.index(),
+		options:   f.layers.options,
+		progress:  newProgress(cmd.ErrOrStderr()),
 	}
 	result, err := b.build(cmd.Context(), &destination{
 		stdout: cmd.OutOrStdout(), path: output, format: f.format, archive: f.archive(), tags: names, digestFile: f.digestFile,
@@ -219,8 +220,8 @@ func (f *buildFlags) extension() string {
 
 // check is for what the flags alone show.
 func (f *buildFlags) check(cmd *cobra.Command) error {
-	if !slices.Contains(layer.Compressions(), f.compression) {
-		return fmt.Errorf("--compression: want one of %s, found %q", strings.Join(layer.Compressions(), ", "), f.compression)
+	if err := f.layers.check(cmd.Flags()); err != nil {
+		return err
 	}
 	if err := f.checkFormat(cmd); err != nil {
 		return err
@@ -269,7 +270,7 @@ func (f *buildFlags) checkFormat(cmd *cobra.Command) error {
 	if !docker && f.mediaTypes != image.MediaTypesOCI {
 		return fmt.Errorf("--media-types: want %s or %s, found %q", image.MediaTypesOCI, image.MediaTypesDocker, f.mediaTypes)
 	}
-	if docker && f.compression == "zstd" {
+	if docker && f.layers.options.Compression == layer.Zstd {
 		return errors.New("--media-types: docker's have none for zstd; choose --compression gzip")
 	}
 	if !slices.Contains(formats, f.format) {
@@ -373,10 +374,10 @@ func (f *buildFlags) openBase(s *image.Settings) (*base.Image, error) {
 	return base.Open(f.base, base.Options{Name: f.baseName, Platform: platform})
 }
 
-// layers returns the layers of the image above the base, which may be nil, lowest
+// planned returns the layers of the image above the base, which may be nil, lowest
 // first: the lock's plan, without what the base has, and within --max-layers, as the rule in
 // Starlark does it.
-func (f *buildFlags) layers(l *lock.Lock, root, system string, below *image.Base, fileLayers int) ([]plan.Layer, error) {
+func (f *buildFlags) planned(l *lock.Lock, root, system string, below *image.Base, fileLayers int) ([]plan.Layer, error) {
 	if f.fileLayers.noStorePaths {
 		return nil, nil
 	}

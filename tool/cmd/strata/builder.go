@@ -34,14 +34,13 @@ const maxLayersAtOnce = 4
 
 // builder makes an image out of a lock, or an index of images, by the packages that Bazel's actions use.
 type builder struct {
-	lock        *lock.Lock
-	client      *fetch.Client // relative to the lock's folder
-	images      []imagePlan
-	baseBlobs   []image.Blob
-	index       bool // else there is one image
-	compression string
-	level       string // of the compression; "": the default
-	progress    *progress
+	lock      *lock.Lock
+	client    *fetch.Client // relative to the lock's folder
+	images    []imagePlan
+	baseBlobs []image.Blob
+	index     bool          // else there is one image
+	options   layer.Options // of the layers of store paths; those of files share the compression
+	progress  *progress
 }
 
 // imagePlan is an image to make.
@@ -224,7 +223,7 @@ func (b *builder) buildLayer(ctx context.Context, l plan.Layer, path string) (*d
 			return err
 		}
 		defer blob.Close()
-		if out, err = layer.Write(ctx, blob, nars, layer.Options{Compression: b.compression, Level: b.level}); err != nil {
+		if out, err = layer.Write(ctx, blob, nars, b.options); err != nil {
 			return err
 		}
 		return blob.Close()

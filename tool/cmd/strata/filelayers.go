@@ -187,7 +187,7 @@ func (b *builder) buildFileLayer(ctx context.Context, fl fileLayer, path string)
 		NAR:      func(p store.Path) (layer.NAR, error) { return b.nar(p), nil },
 		TempFile: func() (*os.File, error) { return unnamedFile(filepath.Dir(path)) },
 	}
-	file, err := filelayer.Write(ctx, blob, fl.spec, src, layer.Options{Compression: b.compression})
+	file, err := filelayer.Write(ctx, blob, fl.spec, src, layer.Options{Compression: b.options.Compression, Level: b.options.Level})
 	if err != nil {
 		if lines := strings.Contains(err.Error(), "\n"); !lines {
 			err = fmt.Errorf("%s: %w", fl.name, err)

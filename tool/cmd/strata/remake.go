@@ -13,6 +13,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/rules-strata/rules_strata/tool/digestfile"
+	"github.com/rules-strata/rules_strata/tool/layer"
 	"github.com/rules-strata/rules_strata/tool/lock"
 	"github.com/rules-strata/rules_strata/tool/plan"
 	"github.com/rules-strata/rules_strata/tool/registry"
@@ -82,13 +83,13 @@ func (r *remaker) make(ctx context.Context, l *remade) error {
 		return fmt.Errorf("a layer with a stripped prefix can't be made from a lock alone: %w", fs.ErrNotExist)
 	}
 	for _, from := range r.locks {
-		layer := plan.Layer{Name: l.file.Descriptor.Digest.String()}
+		planned := plan.Layer{Name: l.file.Descriptor.Digest.String()}
 		for _, p := range l.file.StorePaths {
 			if e := from.lock.Paths[p.Path]; e != nil && e.NarHash == p.NarHash {
-				layer.Paths = append(layer.Paths, p.Path)
+				planned.Paths = append(planned.Paths, p.Path)
 			}
 		}
-		if len(layer.Paths) < len(l.file.StorePaths) {
+		if len(planned.Paths) < len(l.file.StorePaths) {
 			continue
 		}
 		client, err := from.flag.client(lock.Folder(from.path))
@@ -96,8 +97,8 @@ func (r *remaker) make(ctx context.Context, l *remade) error {
 			return err
 		}
 		defer client.CloseIdleConnections()
-		b := &builder{lock: from.lock, client: client, compression: l.file.Compression, level: l.file.Level}
-		made, err := b.buildLayer(ctx, layer, l.path)
+		b := &builder{lock: from.lock, client: client, options: layer.Options{Compression: l.file.Compression, Level: l.file.Level}}
+		made, err := b.buildLayer(ctx, planned, l.path)
 		if err != nil {
 			return err
 		}
