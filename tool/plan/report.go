@@ -14,6 +14,9 @@ type Report struct {
 	MaxLayers int           `json:"max_layers"`
 	Layers    []LayerReport `json:"layers"`
 	Images    []ImageReport `json:"images"`
+	// UpdateBytes is what an update sends on average to who has all images, by the model of the strategy
+	// fleet: each layer's NarBytes by its chance.
+	UpdateBytes int64 `json:"update_bytes"`
 }
 
 // LayerReport is one layer, with why it is one.
@@ -108,6 +111,11 @@ func Explain(p *Plan, images []Image, before *Plan) (*Report, error) {
 	slices.SortFunc(r.Layers, func(a, b LayerReport) int {
 		return cmp.Or(cmp.Compare(b.NarBytes, a.NarBytes), cmp.Compare(a.Name, b.Name))
 	})
+	var sum float64
+	for _, l := range r.Layers {
+		sum += float64(l.NarBytes) * l.Chance
+	}
+	r.UpdateBytes = int64(sum)
 	return r, nil
 }
 

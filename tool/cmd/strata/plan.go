@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,10 +15,12 @@ import (
 
 	"github.com/rules-strata/rules_strata/tool/lock"
 	"github.com/rules-strata/rules_strata/tool/plan"
+	"github.com/rules-strata/rules_strata/tool/project"
 )
 
 type planFlags struct {
 	lock     string
+	project  string
 	against  string
 	strategy string
 	fresh    bool
@@ -37,7 +40,10 @@ image it says what is sent when only the root becomes another one.
 With --against it says what the update from an older lock sends, layer by layer,
 to who has all layers of that one, and what the other strategies would have
 sent. With --fresh it plans anew, as if there had been no plan before, and says
-what that would send now. It writes no lock.
+what that would send now and spare later. It writes no lock.
+
+How --fresh plans, the project file says (layering): that beside the lock, or
+--project; where there is none, it is as strata.json says by default.
 
 Sizes are those of NARs: unpacked bytes.`,
 		Example: `  strata plan
@@ -49,6 +55,7 @@ Sizes are those of NARs: unpacked bytes.`,
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.lock, "lock", lock.DefaultFile, "the lock `FILE`")
+	fl.StringVar(&f.project, "project", "", "the project `FILE` that says how to plan (default: "+project.DefaultFile+" beside the lock, if it is there)")
 	fl.StringVar(&f.against, "against", "", "an older lock `FILE`, to say what the update from it sends")
 	fl.BoolVar(&f.fresh, "fresh", false, "plan anew, without the plan that the lock has")
 	fl.StringVar(&f.strategy, "strategy", "", "with --fresh or --protocol, the `STRATEGY`: "+strings.Join(plan.Strategies(), ", "))
@@ -61,12 +68,19 @@ Sizes are those of NARs: unpacked bytes.`,
 type planJSON struct {
 	*plan.Report
 	Against *againstJSON `json:"against,omitempty"`
-	Fresh   *plan.Move   `json:"fresh,omitempty"`
+	Fresh   *freshJSON   `json:"fresh,omitempty"`
+}
+
+type freshJSON struct {
+	plan.Move
+	// LockUpdateBytes is what update_bytes is by the lock's plan.
+	LockUpdateBytes int64 `json:"lock_update_bytes"`
 }
 
 type againstJSON struct {
 	plan.Move
-	// Others is what the other strategies would have sent, in bytes, each without a plan before.
+	// Others is what the other strategies would have sent, in bytes, each without a plan before, with the same
+	// limit and groups.
 	Others map[string]int64 `json:"others"`
 }
 
@@ -90,12 +104,22 @@ func (f *planFlags) run(cmd *cobra.Command) error {
 	images := l.PlanImages()
 	out := planJSON{}
 	shown, before := l.Plan, (*plan.Plan)(nil)
-	if f.fresh {
-		if shown, err = plan.Make(images, plan.Options{Strategy: f.strategy, MaxLayers: l.Plan.MaxLayers}); err != nil {
+	var options plan.Options
+	if f.fresh || f.against != "" {
+		if options, err = f.options(l); err != nil {
 			return err
 		}
-		move := plan.Moves(l.Plan, shown, images)
-		out.Fresh = &move
+	}
+	if f.fresh {
+		if shown, err = plan.Make(images, options); err != nil {
+			return err
+		}
+		shown.History = l.Plan.History // Both are judged by what is known of change.
+		is, err := plan.Explain(l.Plan, images, nil)
+		if err != nil {
+			return err
+		}
+		out.Fresh = &freshJSON{plan.Moves(l.Plan, shown, images), is.UpdateBytes}
 	}
 	if f.against != "" {
 		old, err := readLock(f.against)
@@ -105,10 +129,11 @@ func (f *planFlags) run(cmd *cobra.Command) error {
 		before = old.Plan
 		out.Against = &againstJSON{Move: plan.Moves(old.Plan, shown, images), Others: map[string]int64{}}
 		for _, s := range plan.Strategies() {
-			o := plan.Options{Strategy: s, MaxLayers: l.Plan.MaxLayers}
+			o := options
+			o.Strategy, o.MaxLayers = s, shown.MaxLayers
 			was, err := plan.Make(old.PlanImages(), o)
 			if err != nil {
-				continue // one-per-path of more paths than layers
+				continue // one-per-path of more paths than layers, groups of other roots
 			}
 			is, err := plan.Make(images, o)
 			if err != nil {
@@ -124,6 +149,21 @@ func (f *planFlags) run(cmd *cobra.Command) error {
 		return writeJSON(cmd.OutOrStdout(), out)
 	}
 	return out.write(cmd.OutOrStdout())
+}
+
+// options are what to plan by, without a past.
+func (f *planFlags) options(l *lock.Lock) (plan.Options, error) {
+	o := plan.Options{MaxLayers: l.Plan.MaxLayers}
+	p, err := project.Read(cmp.Or(f.project, filepath.Join(filepath.Dir(f.lock), project.DefaultFile)))
+	switch {
+	case f.project == "" && errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return o, err
+	default:
+		o = plan.Options{Strategy: p.Strategy, MaxLayers: p.MaxLayers, LayerCost: p.LayerCost, Groups: p.Groups}
+	}
+	o.Strategy = cmp.Or(f.strategy, o.Strategy)
+	return o, nil
 }
 
 func readLock(path string) (*lock.Lock, error) {
@@ -173,8 +213,12 @@ func (p *planJSON) write(w io.Writer) error {
 			fmt.Fprintf(&b, "%12d  %s\n", a.Others[s], s)
 		}
 	}
-	if p.Fresh != nil {
-		fmt.Fprintf(&b, "\nThis is a plan made anew. To take it would send %d bytes in %s to who has the lock's.\n", p.Fresh.NarBytes, count(len(p.Fresh.Layers), "layer"))
+	fmt.Fprintf(&b, "\nBy the model, an update sends %d bytes on average", p.UpdateBytes)
+	if p.Fresh == nil {
+		b.WriteString(".\n")
+	} else {
+		fmt.Fprintf(&b, ", and %d by the lock's plan.\n", p.Fresh.LockUpdateBytes)
+		fmt.Fprintf(&b, "This is a plan made anew. To take it would send %d bytes in %s to who has the lock's.\n", p.Fresh.NarBytes, count(len(p.Fresh.Layers), "layer"))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
