@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"container/heap"
+	"math/bits"
 	"slices"
 )
 
@@ -41,6 +42,21 @@ type merger struct {
 	room  []int  // by image: how many layers more it may have; negative: too many
 	over  bitset // the images that have too many
 	queue mergeQueue
+
+	// What seek looks at of every cluster, side by side, since it is most of the work: glances, and the words of users.
+	glances []glance
+	users   []uint64
+	words   int     // of each cluster's users
+	alive   []int32 // the clusters, in order; not many of them are gone
+	dead    int     // how many of alive are
+}
+
+// glance is what decides most often that two clusters aren't to be merged.
+type glance struct {
+	size   int64
+	cost   float64
+	weight int
+	gone   bool
 }
 
 // merge is the best partner of a cluster among those before it.
@@ -69,9 +85,11 @@ func (q *mergeQueue) Pop() any {
 // also does where no image has too many as long as that lowers the costs, which
 // it can only if a layer costs something beside its bytes.
 func (c *costs) agglomerate(clusters []*cluster, limits []int) []*cluster {
-	m := &merger{costs: c, all: clusters, room: slices.Clone(limits), over: newBitset(len(limits))}
+	m := &merger{costs: c, room: slices.Clone(limits), over: newBitset(len(limits))}
+	m.words = len(m.over)
 	for _, l := range clusters {
 		l.users.each(func(i int) { m.room[i]-- })
+		m.add(l)
 	}
 	for i, room := range m.room {
 		if room < 0 {
@@ -93,37 +111,68 @@ func (c *costs) agglomerate(clusters []*cluster, limits []int) []*cluster {
 		case b.gone || urges != best.urges:
 			m.seek(best.i)
 		case urges > 0 || best.score < 0:
-			m.merge(a, b)
+			m.merge(best.i, best.j)
 		}
 	}
 	return slices.DeleteFunc(m.all, func(l *cluster) bool { return l.gone })
+}
+
+// add appends a cluster, and returns its place.
+func (m *merger) add(l *cluster) int {
+	m.alive = append(m.alive, int32(len(m.all)))
+	m.all = append(m.all, l)
+	m.glances = append(m.glances, glance{size: l.size, cost: l.cost, weight: l.weight})
+	m.users = append(m.users, l.users...)
+	return len(m.all) - 1
+}
+
+// remove takes cluster i away.
+func (m *merger) remove(i int) {
+	m.all[i].gone, m.glances[i].gone = true, true
+	if m.dead++; m.dead > len(m.alive)/8 {
+		m.alive = slices.DeleteFunc(m.alive, func(i int32) bool { return m.glances[i].gone })
+		m.dead = 0
+	}
 }
 
 // seek puts the best merge of cluster i with one before it into the queue. Of
 // two clusters, the later has them both in view, so that no pair is forgotten.
 func (m *merger) seek(i int) {
 	a := m.all[i]
-	if a.users.countAnd(a.users, m.over) == 0 && m.costs.layerCost == 0 {
+	urged := a.users.and(m.over)
+	alone := m.costs.layerCost == 0 // Nobody is merged but for an image that has too many.
+	if alone && urged.empty() {
 		return
 	}
 	best := merge{i: i, j: -1}
-	for j := range i {
-		b := m.all[j]
+	for _, next := range m.alive {
+		j := int(next)
+		if j >= i {
+			break
+		}
+		b := &m.glances[j]
 		if b.gone {
 			continue
 		}
-		urges := a.users.countAnd(b.users, m.over)
-		if urges == 0 && m.costs.layerCost == 0 {
+		urges := 0
+		for k, w := range m.users[j*m.words:][:len(urged)] {
+			urges += bits.OnesCount64(w & urged[k])
+		}
+		if alone && urges == 0 {
 			continue
 		}
 		share := float64(max(urges, 1))
-		// No merge is cheaper than if one's sources were all the other's.
-		saved := m.saved(a, b)
-		least := m.costs.of(a.size+b.size, max(a.weight, b.weight), false) - saved
-		if best.j >= 0 && least/share >= best.score {
+		// No merge is cheaper than if one's sources were all the other's, and no image went on with one of the two as it is.
+		least := m.costs.of(a.size+b.size, max(a.weight, b.weight), false)
+		if best.j >= 0 && (least-float64(a.cost+b.cost))/share >= best.score {
 			continue
 		}
-		score := (m.costs.of(a.size+b.size, m.costs.weightOr(a.needs, b.needs), false) - saved) / share
+		other := m.all[j]
+		saved := saved(a, other)
+		if best.j >= 0 && (least-saved)/share >= best.score {
+			continue
+		}
+		score := (m.costs.of(a.size+b.size, m.costs.weightOr(a.needs, other.needs), false) - saved) / share
 		if urges == 0 && score >= 0 {
 			continue
 		}
@@ -137,7 +186,7 @@ func (m *merger) seek(i int) {
 }
 
 // saved is what the two cost no more if they become one: nothing of one that other images need as it is.
-func (m *merger) saved(a, b *cluster) float64 {
+func saved(a, b *cluster) float64 {
 	var saved float64
 	if b.users.holds(a.users) {
 		saved += a.cost
@@ -148,9 +197,12 @@ func (m *merger) saved(a, b *cluster) float64 {
 	return saved
 }
 
-func (m *merger) merge(a, b *cluster) {
+// merge makes one of clusters i and j, in the images that have both.
+func (m *merger) merge(i, j int) {
+	a, b := m.all[i], m.all[j]
 	both := a.users.and(b.users)
-	a.gone, b.gone = true, true
+	m.remove(i)
+	m.remove(j)
 	add := []*cluster{m.costs.fill(&cluster{users: both, paths: slices.Concat(a.paths, b.paths), needs: a.needs.or(b.needs), size: a.size + b.size})}
 	for _, l := range []*cluster{a, b} {
 		if !both.holds(l.users) {
@@ -168,7 +220,6 @@ func (m *merger) merge(a, b *cluster) {
 		}
 	})
 	for _, l := range add {
-		m.all = append(m.all, l)
-		m.seek(len(m.all) - 1)
+		m.seek(m.add(l))
 	}
 }
