@@ -31,7 +31,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/rules-strata/rules_strata/tool/ocilayout"
+	"github.com/rules-strata/rules_strata/tool/imagefile"
 )
 
 func main() {
@@ -212,7 +212,7 @@ func writeLayout(dir, config, last string, size, layers int) error {
 		return err
 	}
 	root := describe(m.MediaType, b)
-	w, err := ocilayout.Create(dir, root)
+	w, err := imagefile.CreateLayout(dir, root)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ _MANIFEST_TYPES = [
     "application/vnd.docker.distribution.manifest.v2+json",
 ]
 
-# tool/ocilayout, AnnotationSource: where what the layout lacks is.
+# tool/imagefile, AnnotationSource: where what the layout lacks is.
 _ANNOTATION_SOURCE = "io.github.rules-strata.source"
 
 def _pull_repository_impl(rctx):

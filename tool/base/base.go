@@ -2,17 +2,16 @@ package base
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/image"
+	"github.com/rules-strata/rules_strata/tool/imagefile"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
@@ -24,77 +23,73 @@ type Options struct {
 	Platform ocispec.Platform
 }
 
+// layerTypes are the media types that a layer may have, and OCI's for the same.
+var layerTypes = map[string]string{
+	ocispec.MediaTypeImageLayer:     ocispec.MediaTypeImageLayer,
+	ocispec.MediaTypeImageLayerGzip: ocispec.MediaTypeImageLayerGzip,
+	ocispec.MediaTypeImageLayerZstd: ocispec.MediaTypeImageLayerZstd,
+
+	// Docker's (distribution, docs/content/spec/manifest-v2-2.md).
+	"application/vnd.docker.image.rootfs.diff.tar":      ocispec.MediaTypeImageLayer,
+	"application/vnd.docker.image.rootfs.diff.tar.gzip": ocispec.MediaTypeImageLayerGzip,
+	"application/vnd.docker.image.rootfs.diff.tar.zstd": ocispec.MediaTypeImageLayerZstd,
+}
+
 // Image is a base in a file or a directory. It is read as long as it is open.
 type Image struct {
 	name   string
-	source source
-	config []byte
-	layers []layer
+	file   *imagefile.File
+	image  *imagefile.Image
+	layers []ocispec.Descriptor // with OCI's media types
 }
 
-// layer is one of its layers.
-type layer struct {
-	descriptor ocispec.Descriptor
-	source     source
-	file       string
-}
-
-// opened is an image that is being opened.
-type opened struct {
-	image   *Image
-	options Options
-}
-
-// Open finds an image in an OCI layout (a directory, or the index.json in one), or
-// in a tar that is a layout or a docker archive. Its documents are checked;
+// Open finds an image, in a form that [imagefile.Open] reads. Its documents are checked;
 // the layers are when they are read.
-func Open(path string, o Options) (_ *Image, err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("base %s: %w", path, err)
-		}
-	}()
-	src, err := openSource(path)
+func Open(path string, o Options) (*Image, error) {
+	f, err := imagefile.Open(path)
 	if err != nil {
-		return nil, bare(err)
+		return nil, fmt.Errorf("base %w", err)
 	}
-	defer func() {
-		if err != nil {
-			src.Close()
-		}
-	}()
-	open := &opened{image: &Image{name: path, source: src}, options: o}
-	for _, form := range []struct {
-		file string
-		read func() error
-	}{
-		{ocispec.ImageIndexFile, open.layout},
-		{dockerManifestFile, open.docker},
-	} {
-		r, _, err := src.open(form.file)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		r.Close()
-		return open.image, form.read()
+	i := &Image{name: path, file: f}
+	if err := i.choose(o); err != nil {
+		f.Close()
+		return nil, err
 	}
-	return nil, fmt.Errorf("neither an OCI layout (%s) nor a docker archive (%s)", ocispec.ImageIndexFile, dockerManifestFile)
+	return i, nil
 }
 
-// bare is an error without the name of the file, which is said elsewhere.
-func bare(err error) error {
-	var at *fs.PathError
-	if errors.As(err, &at) {
-		return at.Err
+func (i *Image) choose(o Options) (err error) {
+	if i.image, err = i.file.SelectFor(o.Name, o.Platform); err != nil {
+		return fmt.Errorf("base %w", err)
 	}
-	return err
+	var layers []ocispec.Descriptor
+	for _, l := range i.image.Layers {
+		layers = append(layers, l.Descriptor)
+	}
+	if i.layers, err = asOCI(layers); err != nil {
+		return fmt.Errorf("base %s: %w", i.name, err)
+	}
+	return nil
+}
+
+// asOCI gives layers OCI's media types.
+func asOCI(layers []ocispec.Descriptor) ([]ocispec.Descriptor, error) {
+	if len(layers) > image.MaxLayers {
+		return nil, fmt.Errorf("it has %d layers, but docker's graph drivers refuse more than %d", len(layers), image.MaxLayers)
+	}
+	out := make([]ocispec.Descriptor, len(layers))
+	for i, l := range layers {
+		mediaType, ok := layerTypes[l.MediaType]
+		if !ok {
+			return nil, fmt.Errorf("layer %d: media type %q: want a layer's, such as %s", i+1, l.MediaType, ocispec.MediaTypeImageLayerGzip)
+		}
+		out[i] = ocispec.Descriptor{MediaType: mediaType, Digest: l.Digest, Size: l.Size, Annotations: l.Annotations}
+	}
+	return out, nil
 }
 
 // Close ends the reading.
-func (i *Image) Close() error { return i.source.Close() }
+func (i *Image) Close() error { return i.file.Close() }
 
 // Layers returns how many layers the image has.
 func (i *Image) Layers() int { return len(i.layers) }
@@ -102,23 +97,13 @@ func (i *Image) Layers() int { return len(i.layers) }
 // Base reads the layers that are there, checks them, and returns all that
 // [image.BuildOn] wants to know. Once ctx ends it fails with its cause.
 func (i *Image) Base(ctx context.Context) (*image.Base, error) {
-	b := &image.Base{Name: i.name, Config: i.config}
-	var config ocispec.Image
-	if err := json.Unmarshal(i.config, &config); err != nil {
-		return nil, fmt.Errorf("base %s: config: %w", i.name, err)
-	}
-	for _, l := range i.layers {
-		b.Layers = append(b.Layers, l.descriptor)
-	}
-	if len(config.RootFS.DiffIDs) != len(i.layers) {
-		return b, nil // image.BuildOn says so.
-	}
-	history := layerHistory(config.History, len(i.layers))
+	b := &image.Base{Name: i.name, Config: i.image.Config, Layers: i.layers}
+	history := layerHistory(i.image.Spec.History, len(i.layers))
 	known := newKnown()
-	for n, l := range i.layers {
-		c, err := l.read(ctx, config.RootFS.DiffIDs[n], known.dirs)
+	for n, l := range i.image.Layers {
+		c, err := readLayer(ctx, l, known.dirs)
 		switch {
-		case errors.Is(err, fs.ErrNotExist):
+		case errors.Is(err, imagefile.ErrAbsent):
 			known.tell(history[n])
 		case err != nil:
 			return nil, fmt.Errorf("base %s: layer %d: %w", i.name, n+1, err)
@@ -148,19 +133,19 @@ func layerHistory(all []ocispec.History, layers int) []ocispec.History {
 // Blobs are the layers' bytes, for an archive or a layout. Those that are not
 // there fail when they are opened.
 func (i *Image) Blobs() []image.Blob {
-	var out []image.Blob
-	for _, l := range i.layers {
-		b := image.Blob{Descriptor: l.descriptor, Path: l.source.path(l.file)}
-		b.Open = func() (io.ReadCloser, error) {
-			r, _, err := l.source.open(l.file)
-			if errors.Is(err, fs.ErrNotExist) {
+	blobs := i.image.Blobs()
+	for n := range blobs {
+		blobs[n].Descriptor = i.layers[n]
+		open := blobs[n].Open
+		blobs[n].Open = func() (io.ReadCloser, error) {
+			r, err := open()
+			if errors.Is(err, imagefile.ErrAbsent) {
 				return nil, fmt.Errorf("a layer of the base %s, which has the layer's name alone: get the base with its layers", i.name)
 			}
 			return r, err
 		}
-		out = append(out, b)
 	}
-	return out
+	return blobs
 }
 
 // FromParts returns a base out of its config, its manifest and the digest files of
@@ -178,14 +163,11 @@ func FromParts(ctx context.Context, name string, config, manifest []byte, layers
 		}
 		b.StorePaths = under.StorePaths
 	}
+	if b.Layers, err = asOCI(img.Layers); err != nil {
+		return nil, fmt.Errorf("base %s: %w", name, err)
+	}
 	has := map[digest.Digest]bool{}
-	for i, l := range img.Layers {
-		mediaType, ok := layerTypes[l.MediaType]
-		if !ok {
-			return nil, fmt.Errorf("base %s: layer %d: media type %q: want a layer's", name, i+1, l.MediaType)
-		}
-		l.MediaType = mediaType
-		b.Layers = append(b.Layers, l)
+	for _, l := range b.Layers {
 		has[l.Digest] = true
 	}
 	for _, f := range layers {

@@ -12,6 +12,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -162,7 +163,10 @@ func asDocker(t *testing.T, layout string) io.Reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var m []dockerImage
+	var m []struct {
+		Config           string
+		RepoTags, Layers []string
+	}
 	if err := json.Unmarshal(b, &m); err != nil {
 		t.Fatal(err)
 	}
@@ -193,8 +197,6 @@ func asDocker(t *testing.T, layout string) io.Reader {
 		put(tar.Header{Name: fmt.Sprintf("layer%d/layer.tar", i), Typeflag: tar.TypeSymlink, Linkname: "../" + real}, nil)
 	}
 	m[0].Config = config
-	m = append(m, dockerImage{Config: "gone.json", RepoTags: []string{"other:1"}})
-	m = m[:1]
 	if b, err = json.Marshal(m); err != nil {
 		t.Fatal(err)
 	}
@@ -411,10 +413,10 @@ func TestBase_Corrupt(t *testing.T) {
 		want  string
 	}{
 		"good":                      {good, nil, ""},
-		"cut":                       {good, overwrite(good[:1000]), "layer 1: blobs/sha256/"},
+		"cut":                       {good, overwrite(good[:1000]), "layer 1: blob sha256:"},
 		"flipped":                   {good, overwrite(flipped), "mismatch: want sha256:"},
-		"longer":                    {good, overwrite(append(bytes.Clone(good), 0)), "layer 1: blobs/sha256/"},
-		"no tar":                    {[]byte(strings.Repeat("no tar ", 200)), nil, "layer 1: blobs/sha256/"},
+		"longer":                    {good, overwrite(append(bytes.Clone(good), 0)), "layer 1: blob sha256:"},
+		"no tar":                    {[]byte(strings.Repeat("no tar ", 200)), nil, "layer 1: archive/tar: invalid tar header"},
 		"cut tar":                   {good[:1500], nil, "unexpected EOF"},
 		"leads out":                 {tarOf(t, entry{name: "a/../../x", kind: tar.TypeReg}), nil, `entry "a/../../x" leads out of the image`},
 		"nix is a link":             {tarOf(t, entry{name: "nix", kind: tar.TypeSymlink, contents: "mnt"}), nil, "/nix is no directory: no store path can be put below it"},
@@ -454,18 +456,14 @@ func TestBase_Corrupt(t *testing.T) {
 		})
 	}
 	// The config has another diff ID than the bytes.
-	dir := layoutOf(t, good)
-	other := layoutOf(t, append(bytes.Clone(good), make([]byte, 512)...))
-	a, err := Open(dir, Options{Platform: amd64})
+	lying := layoutOf(t, good)
+	replaceConfig(t, lying, ocispec.Image{Platform: amd64, RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.FromString("x")}}})
+	b, err := Open(lying, Options{Platform: amd64})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := Open(other, Options{Platform: amd64})
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.config = b.config
-	if _, err := a.Base(t.Context()); err == nil || !strings.Contains(err.Error(), "its tar has the diff ID") {
+	defer b.Close()
+	if _, err := b.Base(t.Context()); err == nil || !strings.Contains(err.Error(), "TarHash mismatch: want "+digest.FromString("x").String()) {
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -473,6 +471,26 @@ func TestBase_Corrupt(t *testing.T) {
 	if _, err := b.Base(ctx); err == nil || !strings.Contains(err.Error(), "enough") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// replaceConfig gives a layout's image another config.
+func replaceConfig(t *testing.T, dir string, c ocispec.Image) {
+	t.Helper()
+	document := func(name string, v any) {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err == nil {
+			err = json.Unmarshal(b, v)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var index ocispec.Index
+	document("index.json", &index)
+	var m ocispec.Manifest
+	document("blobs/sha256/"+index.Manifests[0].Digest.Encoded(), &m)
+	m.Config = putJSON(t, dir, ocispec.MediaTypeImageConfig, c)
+	putIndex(t, dir, putJSON(t, dir, ocispec.MediaTypeImageManifest, m))
 }
 
 func TestOpen_Errors(t *testing.T) {
@@ -487,6 +505,13 @@ func TestOpen_Errors(t *testing.T) {
 			m.SchemaVersion = 2
 			var d ocispec.Descriptor
 			edit(&m, &d)
+			if n := len(m.Layers); n > 0 {
+				c := ocispec.Image{Platform: amd64}
+				for range n {
+					c.RootFS.DiffIDs = append(c.RootFS.DiffIDs, digest.FromString(""))
+				}
+				m.Config = putJSON(t, dir, ocispec.MediaTypeImageConfig, c)
+			}
 			put := putJSON(t, dir, ocispec.MediaTypeImageManifest, m)
 			if d.MediaType != "" {
 				put.MediaType = d.MediaType
@@ -500,72 +525,58 @@ func TestOpen_Errors(t *testing.T) {
 		change change
 		want   string
 	}{
-		"nothing":         {func(*testing.T, string) {}, "neither an OCI layout (index.json) nor a docker archive (manifest.json)"},
-		"index no JSON":   {write("index.json", "{"), "index.json: unexpected end of JSON input"},
-		"index empty":     {write("index.json", `{"manifests":[]}`), "index.json: it has no image"},
-		"index too large": {write("index.json", strings.Repeat(" ", maxDocument+1)), "want at most 4194304"},
-		"no image":        {write("index.json", `{"manifests":[{"mediaType":"application/vnd.cncf.helm"}]}`), `it has no image, but media type "application/vnd.cncf.helm"`},
+		"nothing":         {func(*testing.T, string) {}, "the directory has no index.json"},
+		"index no JSON":   {write("index.json", "{"), "index.json: unexpected EOF"},
+		"index empty":     {write("index.json", `{"manifests":[]}`), "index.json names no image"},
+		"index too large": {write("index.json", strings.Repeat(" ", image.MaxMetadataSize+1)), "want at most 4194304"},
+		"no image":        {write("index.json", `{"manifests":[{"mediaType":"application/vnd.cncf.helm","digest":"`+zero+`"}]}`), `it has no image, but media type "application/vnd.cncf.helm"`},
 		"manifest gone":   {write("index.json", `{"manifests":[{"mediaType":"`+ocispec.MediaTypeImageManifest+`","digest":"`+zero+`"}]}`), "manifest: "},
 		"digest":          {write("index.json", `{"manifests":[{"mediaType":"`+ocispec.MediaTypeImageManifest+`","digest":"sha256:../../../etc/passwd"}]}`), `digest "sha256:../../../etc/passwd"`},
 		"sha512":          {write("index.json", `{"manifests":[{"mediaType":"`+ocispec.MediaTypeImageManifest+`","digest":"`+digest.SHA512.FromString("").String()+`"}]}`), "want sha256"},
-		"size":            {with(func(_ *ocispec.Manifest, d *ocispec.Descriptor) { d.Size = 1 }), "bytes with sha256:"},
+		"size":            {with(func(_ *ocispec.Manifest, d *ocispec.Descriptor) { d.Size = 1 }), "bytes, found sha256:"},
 		"config's type": {with(func(m *ocispec.Manifest, _ *ocispec.Descriptor) {
 			m.Config.MediaType = "application/vnd.oci.empty.v1+json"
 		}), `config: media type "application/vnd.oci.empty.v1+json": want`},
 		"config gone": {with(func(m *ocispec.Manifest, _ *ocispec.Descriptor) { m.Config.Digest = digest.FromString("y") }), "config: "},
 		"layer's type": {with(func(m *ocispec.Manifest, _ *ocispec.Descriptor) {
-			m.Layers = []ocispec.Descriptor{{MediaType: "application/x"}}
+			m.Layers = []ocispec.Descriptor{{MediaType: "application/x", Digest: digest.FromString("")}}
 		}), `layer 1: media type "application/x": want a layer's`},
 		"layer's digest": {with(func(m *ocispec.Manifest, _ *ocispec.Descriptor) {
 			m.Layers = []ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayer, Digest: "sha256:x"}}
 		}), "layer 1: digest"},
-		"two types":       {with(func(m *ocispec.Manifest, _ *ocispec.Descriptor) { m.MediaType = dockerManifest }), "index.json says"},
-		"schema 1":        {with(func(m *ocispec.Manifest, _ *ocispec.Descriptor) { m.SchemaVersion = 1 }), "schemaVersion 1: want 2"},
-		"126 layers":      {with(func(m *ocispec.Manifest, _ *ocispec.Descriptor) { m.Layers = make([]ocispec.Descriptor, 126) }), "it has 126 layers"},
+		"two types": {with(func(m *ocispec.Manifest, _ *ocispec.Descriptor) {
+			m.MediaType = "application/vnd.docker.distribution.manifest.v2+json"
+		}), "the index says"},
+		"schema 1": {with(func(m *ocispec.Manifest, _ *ocispec.Descriptor) { m.SchemaVersion = 1 }), "schemaVersion 1: want 2"},
+		"126 layers": {with(func(m *ocispec.Manifest, _ *ocispec.Descriptor) {
+			m.Layers = slices.Repeat([]ocispec.Descriptor{{MediaType: ocispec.MediaTypeImageLayer, Digest: digest.FromString("")}}, 126)
+		}), "it has 126 layers"},
 		"docker: no JSON": {write("manifest.json", "x"), "manifest.json: invalid"},
-		"docker: empty":   {write("manifest.json", "[]"), "manifest.json: it has no image"},
-		"docker: two":     {write("manifest.json", `[{"RepoTags":["a:1"]},{}]`), "several images, choose one by its name: it has a:1; one without a name"},
-		"docker: config":  {write("manifest.json", `[{"Config":"../x"}]`), `"../x" leads out`},
+		"docker: empty":   {write("manifest.json", "[]"), "manifest.json names no image"},
+		"docker: two": {func(t *testing.T, dir string) {
+			write("manifest.json", `[{"Config":"c.json","RepoTags":["a:1"]},{"Config":"d.json"}]`)(t, dir)
+			write("c.json", `{"os":"linux","architecture":"amd64"}`)(t, dir)
+			write("d.json", `{"os":"linux","architecture":"amd64","author":"d"}`)(t, dir)
+		}, "want one image for linux/amd64, found 2; choose one by its name or platform: docker.io/library/a:1 for linux/amd64; sha256:"},
+		"docker: config": {write("manifest.json", `[{"Config":"../x"}]`), `"../x" leads out`},
 		"docker: digest": {func(t *testing.T, dir string) {
 			write("manifest.json", `[{"Config":"`+strings.Repeat("0", 64)+`.json"}]`)(t, dir)
 			write(strings.Repeat("0", 64)+".json", "{}")(t, dir)
-		}, "its bytes have sha256:"},
+		}, "its bytes have the digest sha256:"},
 		"docker: layers": {func(t *testing.T, dir string) {
 			write("manifest.json", `[{"Config":"c.json","Layers":["l"]}]`)(t, dir)
 			write("c.json", "{}")(t, dir)
-		}, "config c.json names 0 layers, manifest.json 1"},
+		}, "it has 1 layers, and its config 0 diff IDs"},
 		"docker: layer gone": {func(t *testing.T, dir string) {
 			write("manifest.json", `[{"Config":"c.json","Layers":["l"]}]`)(t, dir)
 			write("c.json", `{"rootfs":{"diff_ids":["`+zero+`"]}}`)(t, dir)
-		}, "layer 1: l is not in the archive"},
+		}, "layer 1: stat "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			test.change(t, dir)
 			if img, err := Open(dir, Options{Platform: amd64}); err == nil || !strings.Contains(err.Error(), test.want) || !strings.HasPrefix(err.Error(), "base "+dir+": ") {
 				t.Errorf("got %v, error %v: want one with %q", img, err, test.want)
-			}
-		})
-	}
-	for name, test := range map[string]struct {
-		file []byte
-		want string
-	}{
-		"empty":                     {nil, "want a directory or a tar"},
-		"text":                      {[]byte("hello"), "want a directory or a tar"},
-		"gzip, cut":                 {[]byte{0x1f, 0x8b, 8}, "gzip: unexpected EOF"},
-		"gzip of text":              {gzipped("hello"), "want a directory or a tar"},
-		"leads out":                 {tarOf(t, entry{name: "../index.json", kind: tar.TypeReg}), "leads out of the archive"},
-		"twice":                     {tarOf(t, entry{name: "index.json", kind: tar.TypeReg}, entry{name: "./index.json", kind: tar.TypeReg}), "is there twice"},
-		"a link loop":               {tarOf(t, entry{name: "manifest.json", kind: tar.TypeSymlink, contents: "b"}, entry{name: "b", kind: tar.TypeSymlink, contents: "manifest.json"}), "or in a circle"},
-		"a link that leads nowhere": {tarOf(t, entry{name: "manifest.json", kind: tar.TypeSymlink, contents: "../../etc/passwd"}), "neither an OCI layout"},
-		"cut":                       {tarOf(t, entry{name: "index.json", kind: tar.TypeReg, contents: "{}"}, entry{name: "b", kind: tar.TypeReg, contents: strings.Repeat("x", 600)})[:2000], "unexpected EOF"},
-	} {
-		t.Run("tar/"+name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "x.tar")
-			writeFrom(t, path, bytes.NewReader(test.file))
-			if _, err := Open(path, Options{Platform: amd64}); err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error %v: want one with %q", err, test.want)
 			}
 		})
 	}
@@ -613,16 +624,16 @@ func TestOpen_Choice(t *testing.T) {
 		{one.Digest.String(), amd64, "map[io.containerd"},
 		{"both", amd64, "map[]"},
 		{"both", ocispec.Platform{OS: "linux", Architecture: "arm64"}, "map[]"},
-		{"both", ocispec.Platform{OS: "linux", Architecture: "s390x"}, "it has no image for linux/s390x; it has both (linux/amd64); both (linux/arm64/v8); 1, docker.io/library/web:1, latest (linux/amd64)"},
+		{"both", ocispec.Platform{OS: "linux", Architecture: "s390x"}, `it has no image called "both" for linux/s390x; there are: both for linux/amd64; both for linux/arm64/v8; docker.io/library/web:1 for linux/amd64`},
 		{"", arm64, "map[]"},
-		{"", amd64, "it has several images, choose one by its name: it has both"},
-		{"web:2", amd64, `it has no image "web:2"; it has both`},
+		{"", amd64, "want one image for linux/amd64, found 2; choose one by its name or platform: both for linux/amd64;"},
+		{"web:2", amd64, `it has no image called "web:2"; there are: both`},
 	} {
 		img, err := Open(dir, Options{Name: test.name, Platform: test.platform})
 		got := fmt.Sprint(err)
 		if err == nil {
 			var c ocispec.Image
-			if err := json.Unmarshal(img.config, &c); err != nil {
+			if err := json.Unmarshal(img.image.Config, &c); err != nil {
 				t.Fatal(err)
 			}
 			got = c.Author
@@ -633,18 +644,6 @@ func TestOpen_Choice(t *testing.T) {
 		if !strings.Contains(got, test.want) || (err == nil) != strings.HasPrefix(test.want, "map") {
 			t.Errorf("%q, %v: got %q, want %q", test.name, test.platform, got, test.want)
 		}
-	}
-}
-
-func TestChooseDocker(t *testing.T) {
-	all := []dockerImage{{Config: "a", RepoTags: []string{"web:1", "example.org/web:2"}}, {Config: "b", RepoTags: []string{"other:latest"}}}
-	for name, want := range map[string]string{"docker.io/library/web:1": "a", "example.org/web:2": "a", "other": "b"} {
-		if got, err := chooseDocker(all, name); err != nil || got.Config != want {
-			t.Errorf("%s: got %v (%v)", name, got, err)
-		}
-	}
-	if _, err := chooseDocker(all, "web:2"); err == nil || !strings.Contains(err.Error(), `it has no image "web:2"; it has web:1, example.org/web:2; other:latest`) {
-		t.Errorf("got %v", err)
 	}
 }
 

@@ -4,19 +4,17 @@ import (
 	"archive/tar"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"hash"
 	"io"
-	"io/fs"
 	"path"
 	"slices"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/rules-strata/rules_strata/tool/image"
+	"github.com/rules-strata/rules_strata/tool/imagefile"
 	"github.com/rules-strata/rules_strata/tool/nar"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
@@ -26,6 +24,9 @@ const (
 	whiteoutPrefix = ".wh."
 	whiteoutOpaque = ".wh..wh..opq"
 )
+
+// bufferSize is one read of a layer.
+const bufferSize = 256 << 10
 
 // maxStorePaths bounds how many store paths of a base are remembered.
 const maxStorePaths = 1 << 20
@@ -91,51 +92,21 @@ type contents struct {
 	cleared []string // store directories whose contents below the layer are hidden
 }
 
-// read reads the layer to its end and checks it. [fs.ErrNotExist] if it isn't there.
-func (l layer) read(ctx context.Context, diffID digest.Digest, dirs []string) (*contents, error) {
-	in, _, err := l.source.open(l.file)
+// readLayer reads a layer to its end, where it is checked. [imagefile.ErrAbsent] if it isn't there.
+func readLayer(ctx context.Context, l *imagefile.Layer, dirs []string) (*contents, error) {
+	in, err := l.Uncompressed()
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	c, err := l.readFrom(&cancellable{ctx, in}, diffID, dirs)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = errors.New(err.Error())
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", l.file, err)
-	}
-	return c, nil
-}
-
-func (l layer) readFrom(in io.Reader, diffID digest.Digest, dirs []string) (*contents, error) {
-	want, err := store.ParseHash(l.descriptor.Digest.String())
-	if err != nil {
-		return nil, err
-	}
-	blob := store.NewVerifiedReader(in, l.descriptor.Size, want, "Blob")
-	r, err := decompress(blob, compressionOf(l.descriptor.MediaType))
-	if err != nil {
-		return nil, noEOF(err)
-	}
-	defer r.Close()
-	sum := sha256.New()
-	all := io.TeeReader(r, sum)
 	c := &contents{paths: map[store.Path]store.Hash{}, removed: map[store.Path]bool{}}
 	s := &scan{contents: c, dirs: dirs, sum: sha256.New(), buf: make([]byte, bufferSize)}
-	if err := s.run(tar.NewReader(all)); err != nil {
+	r := &cancellable{ctx, in}
+	if err := s.run(tar.NewReader(r)); err != nil {
 		return nil, err
 	}
-	// To the end, so that both hashes are of all of it.
-	for _, rest := range []io.Reader{all, blob} {
-		if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{rest}, s.buf); err != nil {
-			return nil, err
-		}
-	}
-	if got := digest.NewDigestFromBytes(digest.SHA256, sum.Sum(nil)); got != diffID {
-		return nil, fmt.Errorf("its tar has the diff ID %s, but the config says %s", got, diffID)
-	}
-	return c, nil
+	_, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{r}, s.buf)
+	return c, err
 }
 
 // scan reads a layer's tar.
@@ -318,4 +289,12 @@ func (c *cancellable) Read(p []byte) (int, error) {
 		return 0, context.Cause(c.ctx)
 	}
 	return c.r.Read(p)
+}
+
+// noEOF makes an end that comes too early an error that says so.
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }

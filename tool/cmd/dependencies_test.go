@@ -67,6 +67,7 @@ var linked = map[string][]string{
 		"github.com/rules-strata/rules_strata/tool/cmd/image",
 		"github.com/rules-strata/rules_strata/tool/digestfile",
 		"github.com/rules-strata/rules_strata/tool/image",
+		"github.com/rules-strata/rules_strata/tool/imagefile",
 		"github.com/rules-strata/rules_strata/tool/nar",
 		"github.com/rules-strata/rules_strata/tool/paramfile",
 		"github.com/rules-strata/rules_strata/tool/store",

@@ -3,7 +3,6 @@ package image
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -76,29 +75,6 @@ func (b *Base) checkPlatform(base, p ocispec.Platform) error {
 		return fmt.Errorf("base %s: it is for %s, but the image for %s", b.Name, PlatformText(base), PlatformText(p))
 	}
 	return nil
-}
-
-// SameVariant reports whether two platforms of one architecture have the same variant of it.
-func SameVariant(a, b ocispec.Platform) bool { return usualVariant(a) == usualVariant(b) }
-
-// usualVariant is the variant, or what clients take for none (containerd, platforms/database.go).
-func usualVariant(p ocispec.Platform) string {
-	switch {
-	case p.Variant != "":
-		return p.Variant
-	case p.Architecture == "arm64":
-		return "v8"
-	case p.Architecture == "arm":
-		return "v7"
-	case p.Architecture == "amd64":
-		return "v1"
-	}
-	return ""
-}
-
-// PlatformText is a platform as people write it: linux/arm/v7.
-func PlatformText(p ocispec.Platform) string {
-	return strings.TrimSuffix(p.OS+"/"+p.Architecture+"/"+p.Variant, "/")
 }
 
 // added returns the layers that the base doesn't make needless: those are left out

@@ -61,7 +61,7 @@ func (n Naming) Names() ([]string, error) {
 		name := t
 		if n.Stamp != nil {
 			var err error
-			if name, err = n.Stamp.apply(t); err != nil {
+			if name, err = n.Stamp.Apply(t); err != nil {
 				return nil, fmt.Errorf("repo_tags: %q: %w", t, err)
 			}
 		}

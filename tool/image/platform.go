@@ -40,3 +40,44 @@ func PlatformOf(system string) (ocispec.Platform, error) {
 
 // Systems returns the systems that [PlatformOf] knows, sorted.
 func Systems() []string { return slices.Sorted(maps.Keys(platforms)) }
+
+// SameVariant reports whether two platforms of one architecture have the same variant of it.
+func SameVariant(a, b ocispec.Platform) bool { return usualVariant(a) == usualVariant(b) }
+
+// usualVariant is the variant, or what clients take for none (containerd, platforms/database.go).
+func usualVariant(p ocispec.Platform) string {
+	switch {
+	case p.Variant != "":
+		return p.Variant
+	case p.Architecture == "arm64":
+		return "v8"
+	case p.Architecture == "arm":
+		return "v7"
+	case p.Architecture == "amd64":
+		return "v1"
+	}
+	return ""
+}
+
+// PlatformText is a platform as people write it: linux/arm/v7.
+func PlatformText(p ocispec.Platform) string {
+	return strings.TrimSuffix(p.OS+"/"+p.Architecture+"/"+p.Variant, "/")
+}
+
+// ParsePlatform reads what [PlatformText] writes: OS/ARCHITECTURE[/VARIANT].
+func ParsePlatform(s string) (*ocispec.Platform, error) {
+	f := strings.Split(s, "/")
+	if len(f) < 2 || len(f) > 3 || slices.Contains(f, "") {
+		return nil, fmt.Errorf("platform %q: want OS/ARCHITECTURE[/VARIANT], such as linux/arm64", s)
+	}
+	p := &ocispec.Platform{OS: f[0], Architecture: f[1]}
+	if len(f) == 3 {
+		p.Variant = f[2]
+	}
+	return p, nil
+}
+
+// PlatformFits reports whether what is for the one platform is for the other, that is wanted. A variant that isn't wanted may be any.
+func PlatformFits(has, want ocispec.Platform) bool {
+	return has.OS == want.OS && has.Architecture == want.Architecture && (want.Variant == "" || SameVariant(has, want))
+}

@@ -287,7 +287,7 @@ func (s *stamper) one(name, value string) string {
 	if s.stamp == nil {
 		return value
 	}
-	out, err := s.stamp.apply(value)
+	out, err := s.stamp.Apply(value)
 	if err != nil {
 		s.fault(name, value, err)
 		return value

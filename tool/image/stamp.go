@@ -99,9 +99,9 @@ type Stamp struct {
 	Defaults map[string]string
 }
 
-// apply returns text with the values. A key that has none is an error. Braces
+// Apply returns text with the values. A key that has none is an error. Braces
 // around anything else than a key are text, and so are those behind a $.
-func (s Stamp) apply(text string) (string, error) {
+func (s Stamp) Apply(text string) (string, error) {
 	var b strings.Builder
 	for rest := text; ; {
 		open := strings.IndexByte(rest, '{')

@@ -32,14 +32,14 @@ func TestStamp_Apply(t *testing.T) {
 		"{lower} {} { {1A} {A-B} {":     "{lower} {} { {1A} {A-B} {",
 		"{{STABLE_REV}}":                "{abc}",
 	} {
-		if got, err := s.apply(in); err != nil || got != want {
+		if got, err := s.Apply(in); err != nil || got != want {
 			t.Errorf("%q: got %q (%v), want %q", in, got, err, want)
 		}
 	}
-	if _, err := s.apply("a {NOT_THERE}"); err == nil || err.Error() != "{NOT_THERE} has no value: the build's status has BOTH, EMPTY, STABLE_REV" {
+	if _, err := s.Apply("a {NOT_THERE}"); err == nil || err.Error() != "{NOT_THERE} has no value: the build's status has BOTH, EMPTY, STABLE_REV" {
 		t.Errorf("got %v", err)
 	}
-	if _, err := (Stamp{}).apply("{A}"); err == nil || !strings.Contains(err.Error(), "the build is not stamped") {
+	if _, err := (Stamp{}).Apply("{A}"); err == nil || !strings.Contains(err.Error(), "the build is not stamped") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -108,7 +108,7 @@ func TestSettings_Stamped(t *testing.T) {
 func FuzzStamp(f *testing.F) {
 	f.Add("a {KEY} ${KEY} {{KEY}} {key} {", "value")
 	f.Fuzz(func(t *testing.T, text, value string) {
-		got, err := Stamp{Status: Status{"KEY": value}}.apply(text)
+		got, err := Stamp{Status: Status{"KEY": value}}.Apply(text)
 		if err != nil {
 			return
 		}

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -28,7 +26,7 @@ type dockerEntry struct {
 }
 
 func (f *File) dockerEntries() ([]dockerEntry, error) {
-	b, err := document(f.files, dockerManifestFile, ocispec.Descriptor{})
+	b, err := document(f.files, dockerManifestFile)
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +43,7 @@ func (f *File) dockerEntries() ([]dockerEntry, error) {
 	return all, nil
 }
 
-// readDockerManifest reads the images of a docker archive.
+// readDockerManifest reads the images of a docker archive. Their manifests are made up: nothing else names the layers by digests.
 func (f *File) readDockerManifest() error {
 	all, err := f.dockerEntries()
 	if err != nil {
@@ -55,31 +53,44 @@ func (f *File) readDockerManifest() error {
 	for _, e := range all {
 		i, err := f.dockerImage(e, blobs)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", dockerManifestFile, err)
 		}
-		f.Images = append(f.Images, i)
+		f.alone(i)
 	}
 	return nil
 }
 
+// alone adds an image that no index names.
+func (f *File) alone(i *Image) {
+	for _, e := range f.images {
+		if e.descriptor.Digest == i.Descriptor.Digest {
+			e.names = union(e.names, i.Names)
+			e.image.Names = e.names
+			return
+		}
+	}
+	e := &entry{descriptor: i.Descriptor, names: i.Names, image: i}
+	f.roots, f.images = append(f.roots, e), append(f.images, e)
+}
+
 // dockerImage makes the manifest that the archive lacks.
 func (f *File) dockerImage(e dockerEntry, blobs map[string]ocispec.Descriptor) (*Image, error) {
-	config, err := document(f.files, e.Config, ocispec.Descriptor{})
+	config, err := document(f.files, e.Config)
 	if err != nil {
-		return nil, fmt.Errorf("%s: config: %w", dockerManifestFile, err)
+		return nil, fmt.Errorf("config: %w", err)
 	}
 	// The name is the config's digest, mostly: then it has to hold.
 	id := digest.FromBytes(config)
 	base := strings.TrimSuffix(e.Config[strings.LastIndexByte(e.Config, '/')+1:], ".json")
 	if want := digest.NewDigestFromEncoded(digest.SHA256, base); want.Validate() == nil && want != id {
-		return nil, fmt.Errorf("%s: its bytes have the digest %s", e.Config, id)
+		return nil, fmt.Errorf("config %s: its bytes have the digest %s", e.Config, id)
 	}
 	var spec ocispec.Image
 	if err := unmarshal("config "+e.Config, config, &spec); err != nil {
 		return nil, err
 	}
 	if len(spec.RootFS.DiffIDs) != len(e.Layers) {
-		return nil, fmt.Errorf("%s: it has %d layers, and its config %d diff IDs", dockerManifestFile, len(e.Layers), len(spec.RootFS.DiffIDs))
+		return nil, fmt.Errorf("it has %d layers, and its config %d diff IDs", len(e.Layers), len(spec.RootFS.DiffIDs))
 	}
 	m := ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2},
@@ -103,8 +114,10 @@ func (f *File) dockerImage(e dockerEntry, blobs map[string]ocispec.Descriptor) (
 	if err != nil {
 		return nil, err
 	}
+	i.configFile = e.Config
 	for k, l := range i.Layers {
 		l.of, l.file = f.files, e.Layers[k]
+		l.Path = f.files.path(l.file)
 	}
 	i.Names, err = dockerNames(e)
 	return i, err
@@ -147,7 +160,7 @@ func dockerNames(e dockerEntry) ([]string, error) {
 	for _, t := range e.RepoTags {
 		r, err := image.ParseReference(t)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", dockerManifestFile, err)
+			return nil, err
 		}
 		names = append(names, r.String())
 	}
@@ -157,25 +170,22 @@ func dockerNames(e dockerEntry) ([]string, error) {
 // addDockerNames adds the names that manifest.json has and index.json hasn't.
 func (f *File) addDockerNames() error {
 	all, err := f.dockerEntries()
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
-	for _, e := range all {
-		names, err := dockerNames(e)
+	for _, of := range all {
+		names, err := dockerNames(of)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", dockerManifestFile, err)
 		}
-		for _, i := range f.Images {
-			if !strings.Contains(e.Config, i.ConfigDescriptor.Digest.Encoded()) {
-				continue
+		for _, e := range f.images {
+			i, err := f.read(e)
+			if err != nil {
+				return err
 			}
-			for _, n := range names {
-				if !slices.Contains(i.Names, n) {
-					i.Names = append(i.Names, n)
-				}
+			if strings.Contains(of.Config, i.ConfigDescriptor.Digest.Encoded()) {
+				e.names = union(e.names, names)
+				i.Names = e.names
 			}
 		}
 	}

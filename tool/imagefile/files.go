@@ -15,7 +15,7 @@ import (
 // files is where the parts of an image are, by names joined with slashes.
 type files interface {
 	// open opens a regular file and tells its size.
-	open(name string) (io.ReadCloser, int64, error)
+	open(name string) (io.ReadSeekCloser, int64, error)
 	has(name string) bool
 	// path is the file on the disk that holds this one and nothing else; "" if there is none.
 	path(name string) string
@@ -23,36 +23,56 @@ type files interface {
 }
 
 // dirFiles is a directory. Links in it are followed: that is how a layout shares
-// its blobs with who made them.
+// its blobs with who made them. What is read through them is checked by its digest.
 type dirFiles string
 
-func (d dirFiles) path(name string) string {
-	if filepath.IsAbs(name) {
-		return name
-	}
-	return filepath.Join(string(d), filepath.FromSlash(name))
-}
+func (d dirFiles) path(name string) string { return filepath.Join(string(d), filepath.FromSlash(name)) }
 
 func (d dirFiles) has(name string) bool {
 	_, err := os.Stat(d.path(name))
 	return err == nil
 }
 
-func (d dirFiles) open(name string) (io.ReadCloser, int64, error) {
-	at := d.path(name)
+func (d dirFiles) open(name string) (io.ReadSeekCloser, int64, error) {
+	if !filepath.IsLocal(filepath.FromSlash(name)) {
+		return nil, 0, fmt.Errorf("%q leads out of the directory", name)
+	}
+	return openRegular(d.path(name))
+}
+
+func (dirFiles) close() error { return nil }
+
+// namedFiles are files anywhere, whose names are relative to a directory.
+type namedFiles struct{ dirFiles }
+
+func (n namedFiles) path(name string) string {
+	if filepath.IsAbs(name) {
+		return name
+	}
+	return n.dirFiles.path(name)
+}
+
+func (n namedFiles) has(name string) bool {
+	_, err := os.Stat(n.path(name))
+	return err == nil
+}
+
+func (n namedFiles) open(name string) (io.ReadSeekCloser, int64, error) {
+	return openRegular(n.path(name))
+}
+
+func openRegular(path string) (io.ReadSeekCloser, int64, error) {
 	// Before it is opened: opening a pipe would wait for ever.
-	info, err := os.Stat(at)
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, 0, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%s: want a file, found %s", at, info.Mode().Type())
+		return nil, 0, fmt.Errorf("%s: want a file, found %s", path, info.Mode().Type())
 	}
-	in, err := os.Open(at)
+	in, err := os.Open(path)
 	return in, info.Size(), err
 }
-
-func (dirFiles) close() error { return nil }
 
 // Limits of an archive.
 const (
@@ -62,23 +82,78 @@ const (
 
 // tarFiles is the entries of a tar, each of which can be read on its own.
 type tarFiles struct {
-	in    *os.File
-	spans map[string]span
-	links map[string]string
-	twice map[string]bool
+	in *os.File
+	// temporary says that in is a file of our own.
+	temporary bool
+	spans     map[string]span
+	links     map[string]string
+	twice     map[string]bool
 }
 
 type span struct{ at, size int64 }
 
-// openTar lists the entries of the tar in, which it closes in the end.
-func openTar(in *os.File) (*tarFiles, error) {
+// openTar lists the entries of the tar in, which it closes in the end; on an error the caller does.
+func openTar(in *os.File, compression string) (_ *tarFiles, err error) {
 	if _, err := in.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
 	t := &tarFiles{in: in, spans: map[string]span{}, links: map[string]string{}, twice: map[string]bool{}}
-	info, err := in.Stat()
+	if compression != "" {
+		if t.in, err = unpack(in, compression); err != nil {
+			return nil, fmt.Errorf("%s: %w", compression, noEOF(err))
+		}
+		t.temporary = true
+	}
+	if err := t.index(); err != nil {
+		if t.temporary {
+			t.close()
+		}
+		return nil, err
+	}
+	if t.temporary {
+		in.Close()
+	}
+	return t, nil
+}
+
+// unpack returns a temporary file with what is compressed in r: the files in a tar
+// are to be read in another order than they come.
+func unpack(r io.Reader, compression string) (_ *os.File, err error) {
+	in, err := decompress(r, compression)
 	if err != nil {
 		return nil, err
+	}
+	defer in.Close()
+	out, err := os.CreateTemp("", "strata-image-*.tar")
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			out.Close()
+			os.Remove(out.Name())
+		}
+	}()
+	if _, err = io.Copy(out, in); err == nil {
+		_, err = out.Seek(0, io.SeekStart)
+	}
+	return out, err
+}
+
+// noEOF makes an end that comes too early an error that says so.
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// index finds the entries.
+func (t *tarFiles) index() error {
+	in := t.in
+	info, err := in.Stat()
+	if err != nil {
+		return err
 	}
 	// The tar reader seeks over contents and reads headers without a buffer of
 	// its own, so the file stands at an entry's contents after Next.
@@ -86,24 +161,24 @@ func openTar(in *os.File) (*tarFiles, error) {
 	for n := 0; ; n++ {
 		h, err := tr.Next()
 		if err == io.EOF {
-			return t, nil
+			return nil
 		}
 		if err != nil {
 			if n == 0 {
-				return nil, fmt.Errorf("neither a directory, a tar nor JSON: %w", err)
+				return fmt.Errorf("neither a directory, a tar nor JSON: %w", noEOF(err))
 			}
-			return nil, fmt.Errorf("after %d entries: %w", n, err)
+			return fmt.Errorf("after %d entries: %w", n, noEOF(err))
 		}
 		if n == maxEntries {
-			return nil, fmt.Errorf("more than %d entries", maxEntries)
+			return fmt.Errorf("more than %d entries", maxEntries)
 		}
 		name, err := entryName(h.Name)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		at, err := in.Seek(0, io.SeekCurrent)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		_, file := t.spans[name]
 		_, link := t.links[name]
@@ -113,7 +188,7 @@ func openTar(in *os.File) (*tarFiles, error) {
 		switch h.Typeflag {
 		case tar.TypeReg:
 			if h.Size > info.Size()-at {
-				return nil, fmt.Errorf("%s: the archive ends within it: want %d bytes, there are %d", name, h.Size, info.Size()-at)
+				return fmt.Errorf("%s: the archive ends within it: want %d bytes, there are %d", name, h.Size, info.Size()-at)
 			}
 			delete(t.links, name)
 			t.spans[name] = span{at, h.Size}
@@ -121,14 +196,14 @@ func openTar(in *os.File) (*tarFiles, error) {
 			// docker save once wrote equal layers as links to the first of them.
 			to, err := entryName(path.Join(path.Dir(name), h.Linkname))
 			if err != nil || path.IsAbs(h.Linkname) {
-				return nil, fmt.Errorf("%s: it is a link to %q, out of the archive", name, h.Linkname)
+				return fmt.Errorf("%s: it is a link to %q, out of the archive", name, h.Linkname)
 			}
 			delete(t.spans, name)
 			t.links[name] = to
 		case tar.TypeLink:
 			to, err := entryName(h.Linkname)
 			if err != nil {
-				return nil, fmt.Errorf("%s: it is a link to %q, out of the archive", name, h.Linkname)
+				return fmt.Errorf("%s: it is a link to %q, out of the archive", name, h.Linkname)
 			}
 			delete(t.spans, name)
 			t.links[name] = to
@@ -169,14 +244,25 @@ func (t *tarFiles) has(name string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-func (t *tarFiles) open(name string) (io.ReadCloser, int64, error) {
+func (t *tarFiles) open(name string) (io.ReadSeekCloser, int64, error) {
 	s, err := t.find(name)
 	if err != nil {
 		return nil, 0, err
 	}
-	return io.NopCloser(io.NewSectionReader(t.in, s.at, s.size)), s.size, nil
+	return section{io.NewSectionReader(t.in, s.at, s.size)}, s.size, nil
 }
+
+// section is an entry's contents.
+type section struct{ *io.SectionReader }
+
+func (section) Close() error { return nil }
 
 func (*tarFiles) path(string) string { return "" }
 
-func (t *tarFiles) close() error { return t.in.Close() }
+func (t *tarFiles) close() error {
+	err := t.in.Close()
+	if t.temporary {
+		err = errors.Join(err, os.Remove(t.in.Name()))
+	}
+	return err
+}

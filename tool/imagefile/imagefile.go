@@ -2,18 +2,16 @@ package imagefile
 
 import (
 	"bytes"
-	"encoding/json"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
-
-	"github.com/rules-strata/rules_strata/tool/digestfile"
-	"github.com/rules-strata/rules_strata/tool/image"
 )
 
 // Form says how an image lies on the disk.
@@ -28,77 +26,41 @@ const (
 	Parts         Form = "parts"
 )
 
-// File is what was opened: at least one image.
+// AnnotationSource is the annotation of an entry of index.json that says where
+// the image came from, as "registry.example.org/team/base@sha256:…": blobs that the layout
+// doesn't hold are there.
+const AnnotationSource = "io.github.rules-strata.source"
+
+// File is what was opened. It may be read by many goroutines at once, but for [File.Select] and [File.Images].
 type File struct {
 	// Path is what [Open] was given.
 	Path string
 	Form Form
-	// Images are the images that stand alone, in the file's order.
-	Images []*Image
-	// Indexes are those of several platforms.
-	Indexes []*Index
 
 	files files
+	// roots are what the file itself names: images, indexes and whatever else.
+	roots []*entry
+	// images are the images that those lead to, each once, in the file's order.
+	images []*entry
+	// others are the media types of what is no image.
+	others []string
+	// origins are where the file says that its images came from.
+	origins []string
 }
 
-// Index is an image index: one image for each of several platforms.
-type Index struct {
-	// Raw is the document, as its digest covers it.
-	Raw []byte
-	// Descriptor names it.
-	Descriptor ocispec.Descriptor
-	// Names are as in [Image].
-	Names, RefNames []string
-	// Images are its images in order; of a nested index, that one's images.
-	Images []*Image
+// entry is what the file names by a descriptor.
+type entry struct {
+	descriptor ocispec.Descriptor
+	// names are whole names, such as "docker.io/library/web:dev"; refNames are what the layout says.
+	names, refNames []string
+	// within are the indexes that lead to it.
+	within []digest.Digest
+	// image is the image, once it was read.
+	image *Image
 }
 
-// Image is one image. Its fields aren't to be changed.
-type Image struct {
-	// Manifest is the manifest's bytes, as its digest covers them. That of a
-	// docker archive, which has none, is made up out of what the archive says.
-	Manifest []byte
-	// Descriptor names the manifest, with the image's platform.
-	Descriptor ocispec.Descriptor
-	// Config is the config's bytes.
-	Config []byte
-	// ConfigDescriptor names the config, as the manifest does.
-	ConfigDescriptor ocispec.Descriptor
-	// Spec is the config, parsed: docker's and OCI's have these fields in common.
-	Spec ocispec.Image
-	// Layers are the layers, lowest first.
-	Layers []*Layer
-	// Names are the image's whole names, such as "docker.io/library/web:dev"; may be empty.
-	Names []string
-	// RefNames are what a layout calls the image; mostly tags alone, such as "dev".
-	RefNames []string
-}
-
-// Layer is one layer of an image.
-type Layer struct {
-	// Descriptor names the blob: media type, digest, size.
-	Descriptor ocispec.Descriptor
-	// DiffID is the digest of the tar, uncompressed, as the config has it.
-	DiffID digest.Digest
-	// Known is the layer's digest file; nil where there is none.
-	Known *digestfile.File
-	// Path is the file that holds the blob and nothing else, "" if there is none.
-	Path string
-
-	file string // the blob's name in files
-	of   files
-}
-
-// maxArchives bounds how many manifests and indexes one file may name, and maxDepth how deep indexes lie in indexes.
-const (
-	maxManifests = 4096
-	maxDepth     = 4
-)
-
-// annotationImageName is where containerd and docker put an image's whole name in an index.
-const annotationImageName = "io.containerd.image.name"
-
-// Open opens the image or images at path. The caller closes the File, after the last read of a layer.
+// Open opens the image or images at path: a directory, the index.json in one, an archive, or parts. The caller closes the
+// File, after the last read of a layer.
 func Open(path string) (*File, error) {
 	f, err := open(path)
 	if err != nil {
@@ -107,11 +69,11 @@ func Open(path string) (*File, error) {
 	return f, nil
 }
 
-// about says in err which file it is about, unless it says so itself.
+// about says in err which file it is about, once.
 func about(path string, err error) error {
 	var of *fs.PathError
 	if errors.As(err, &of) && of.Path == path {
-		return err
+		err = of.Err
 	}
 	return fmt.Errorf("%s: %w", path, err)
 }
@@ -124,18 +86,39 @@ func open(path string) (_ *File, err error) {
 	f := &File{Path: path}
 	switch {
 	case info.IsDir():
-		f.files = dirFiles(path)
-		f.Form = Layout
-		if !f.files.has(ocispec.ImageIndexFile) {
-			return nil, errors.New("the directory has no index.json: it is no OCI layout")
+		f.files, f.Form = dirFiles(path), Layout
+		if !f.files.has(ocispec.ImageIndexFile) && f.files.has(dockerManifestFile) {
+			f.Form = DockerArchive // Unpacked.
 		}
-		return f, f.readIndexFile()
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("want a file or a directory, found %s", info.Mode().Type())
+	case filepath.Base(path) == ocispec.ImageIndexFile:
+		f.files, f.Form = dirFiles(filepath.Dir(path)), Layout
+	default:
+		if err := f.openFile(path); err != nil {
+			return nil, err
+		}
 	}
+	switch f.Form {
+	case Parts:
+		err = f.readParts()
+	case DockerArchive:
+		err = f.readDockerManifest()
+	default:
+		err = f.readIndexFile()
+	}
+	if err != nil {
+		f.files.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// openFile finds out what a file is.
+func (f *File) openFile(path string) (err error) {
 	in, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() {
 		if err != nil {
@@ -145,23 +128,18 @@ func open(path string) (_ *File, err error) {
 	var head [512]byte
 	n, err := io.ReadFull(in, head[:])
 	if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-		return nil, err
+		return err
 	}
-	switch first := bytes.TrimLeft(head[:n], " \t\r\n"); {
-	case len(first) > 0 && first[0] == '{':
-		defer in.Close()
-		f.Form = Parts
-		return f, f.readParts(in)
-	case compressionOf(head[:n]) != "":
-		return nil, hinted{
-			fmt.Errorf("the archive is compressed by %s, and a compressed file can't be read here and there", compressionOf(head[:n])),
-			"decompress it first",
-		}
+	if first := bytes.TrimLeft(head[:n], " \t\r\n"); len(first) > 0 && first[0] == '{' {
+		f.files, f.Form = namedFiles{dirFiles(filepath.Dir(path))}, Parts
+		return in.Close()
 	}
-	if f.files, err = openTar(in); err != nil {
-		return nil, err
+	t, err := openTar(in, compressionOf(head[:n]))
+	if err != nil {
+		return err
 	}
-	oci, docker := f.files.has(ocispec.ImageIndexFile), f.files.has(dockerManifestFile)
+	f.files = t
+	oci, docker := t.has(ocispec.ImageIndexFile), t.has(dockerManifestFile)
 	switch {
 	case oci && docker:
 		f.Form = HybridArchive
@@ -169,89 +147,118 @@ func open(path string) (_ *File, err error) {
 		f.Form = OCIArchive
 	case docker:
 		f.Form = DockerArchive
-		return f, f.readDockerManifest()
 	default:
-		return nil, errors.New("the archive has neither an index.json nor a manifest.json: it is no image")
-	}
-	return f, f.readIndexFile()
-}
-
-// Close closes what was opened.
-func (f *File) Close() error {
-	if f.files == nil {
-		return nil
-	}
-	return f.files.close()
-}
-
-// All returns every image, those of indexes behind the others.
-func (f *File) All() []*Image {
-	all := append([]*Image{}, f.Images...)
-	for _, x := range f.Indexes {
-		all = append(all, x.Images...)
-	}
-	return all
-}
-
-// document reads a small file and checks it against its descriptor, where that has a digest.
-func document(of files, name string, d ocispec.Descriptor) ([]byte, error) {
-	in, size, err := of.open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer in.Close()
-	if size > image.MaxMetadataSize {
-		return nil, fmt.Errorf("%s: %d bytes, want at most %d of a document", name, size, image.MaxMetadataSize)
-	}
-	b, err := io.ReadAll(io.LimitReader(in, image.MaxMetadataSize+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("%s: %w", name, err)
-	case len(b) > image.MaxMetadataSize:
-		return nil, fmt.Errorf("%s: more than %d bytes", name, image.MaxMetadataSize)
-	case d.Digest == "":
-		return b, nil
-	case int64(len(b)) != d.Size:
-		return nil, fmt.Errorf("%s: %d bytes, want %d", name, len(b), d.Size)
-	case digest.FromBytes(b) != d.Digest:
-		return nil, fmt.Errorf("%s: its bytes have the digest %s", name, digest.FromBytes(b))
-	}
-	return b, nil
-}
-
-// unmarshal reads one JSON value with nothing behind it.
-func unmarshal(what string, b []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	if err := d.Decode(v); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("%s: bytes follow the JSON at offset %d", what, d.InputOffset())
+		t.close()
+		return fmt.Errorf("the archive has neither an %s nor a %s: it is no image", ocispec.ImageIndexFile, dockerManifestFile)
 	}
 	return nil
 }
 
-// blobFile is a blob's name in a layout. It refuses what is no SHA-256.
-func blobFile(d ocispec.Descriptor) (string, error) {
+// Close closes what was opened.
+func (f *File) Close() error { return f.files.close() }
+
+// Origins are the repositories that the images were pulled from, each once, as [AnnotationSource] says it.
+func (f *File) Origins() []string { return f.origins }
+
+// Root returns the descriptor of what name means: an image or an index by its digest or by a name, as [File.Select] takes it. An empty name
+// means the one thing that the file names.
+func (f *File) Root(name string) (ocispec.Descriptor, error) {
+	var found []*entry
+	for _, e := range f.roots {
+		if e.isCalled(name) {
+			found = append(found, e)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0].descriptor, nil
+	case len(found) == 0:
+		return ocispec.Descriptor{}, fmt.Errorf("%s: nothing in it is called %q; there are: %s", f.Path, name, list(f.roots))
+	}
+	return ocispec.Descriptor{}, fmt.Errorf("%s: it has %d images; say which: %s", f.Path, len(found), list(f.roots))
+}
+
+// Manifest reads a manifest or an index, and checks its size and digest. Of one that the file has not the error is [fs.ErrNotExist].
+func (f *File) Manifest(d ocispec.Descriptor) ([]byte, error) {
+	for _, e := range f.images { // Those of docker archives and of parts are nowhere else.
+		if e.descriptor.Digest == d.Digest && e.image != nil {
+			return e.image.Manifest, nil
+		}
+	}
+	b, err := f.blob("manifest", d)
+	if err != nil {
+		return nil, about(f.Path, err)
+	}
+	return b, nil
+}
+
+// OpenAt opens a blob from an offset on, so that what broke off can go on. Only its size is checked. Of one that the file has not the error is
+// [fs.ErrNotExist]. The caller closes it.
+func (f *File) OpenAt(_ context.Context, d ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
+	r, err := f.openAt(d, offset)
+	if err != nil {
+		return nil, about(f.Path, fmt.Errorf("blob %s: %w", d.Digest, err))
+	}
+	return r, nil
+}
+
+func (f *File) openAt(d ocispec.Descriptor, offset int64) (io.ReadCloser, error) {
+	name, err := f.fileOf(d)
+	if err != nil {
+		return nil, err
+	}
+	in, size, err := f.files.open(name)
+	if err != nil {
+		return nil, err
+	}
+	if size != d.Size {
+		err = fmt.Errorf("want %d bytes, found %d", d.Size, size)
+	} else {
+		_, err = in.Seek(offset, io.SeekStart)
+	}
+	if err != nil {
+		in.Close()
+		return nil, err
+	}
+	return in, nil
+}
+
+// fileOf is where the file has a blob: a layout by its digest, others by what they say of their images.
+func (f *File) fileOf(d ocispec.Descriptor) (string, error) {
+	if f.Form != DockerArchive && f.Form != Parts {
+		return blobFile(d)
+	}
+	for _, e := range f.images {
+		if e.image.ConfigDescriptor.Digest == d.Digest {
+			return e.image.configFile, nil
+		}
+		for _, l := range e.image.Layers {
+			if l.Descriptor.Digest == d.Digest && l.of != nil {
+				return l.file, nil
+			}
+		}
+	}
+	return "", fs.ErrNotExist
+}
+
+// CheckDescriptor refuses what names no blob of a layout: another hash than SHA-256, a size below 0.
+func CheckDescriptor(d ocispec.Descriptor) error {
 	if err := d.Digest.Validate(); err != nil {
-		return "", fmt.Errorf("digest %q: %w", d.Digest, err)
+		return fmt.Errorf("digest %q: %w", d.Digest, err)
 	}
 	if a := d.Digest.Algorithm(); a != digest.SHA256 {
-		return "", fmt.Errorf("digest %s: want sha256", d.Digest)
+		return fmt.Errorf("digest %s: want sha256, found %s", d.Digest, a)
 	}
 	if d.Size < 0 {
-		return "", fmt.Errorf("%s: negative size %d", d.Digest, d.Size)
+		return fmt.Errorf("%s: negative size %d", d.Digest, d.Size)
+	}
+	return nil
+}
+
+// blobFile is a blob's name in a layout. It refuses what names none.
+func blobFile(d ocispec.Descriptor) (string, error) {
+	if err := CheckDescriptor(d); err != nil {
+		return "", err
 	}
 	return ocispec.ImageBlobsDir + "/sha256/" + d.Digest.Encoded(), nil
 }
-
-// hinted is an error with advice.
-type hinted struct {
-	error
-	hint string
-}
-
-func (h hinted) Unwrap() error { return h.error }
-
-// Hint is the advice.
-func (h hinted) Hint() string { return h.hint }

@@ -30,7 +30,7 @@ func (l *Layer) Open() (io.ReadCloser, error) {
 }
 
 // about names the layer in err.
-func (l *Layer) about(err error) error { return fmt.Errorf("layer %s: %w", l.Descriptor.Digest, err) }
+func (l *Layer) about(err error) error { return fmt.Errorf("blob %s: %w", l.Descriptor.Digest, err) }
 
 // readCloser puts the two halves of one together.
 type readCloser struct {
@@ -149,50 +149,46 @@ func (l *Layer) uncompressed() (_ io.ReadCloser, err error) {
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
-	u := &tarReader{blob: in, close: []func() error{blob.Close}}
-	switch name := compressionOf(head); name {
-	case "":
-		u.tar = in
-	case gzipName:
-		z, err := gzip.NewReader(in)
-		if err != nil {
-			return nil, err
-		}
-		u.tar = z
-	case zstdName:
-		z, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow))
-		if err != nil {
-			return nil, err
-		}
-		u.tar = z
-		u.close = append(u.close, func() error { z.Close(); return nil })
-	default:
-		return nil, fmt.Errorf("it is compressed by %s; want gzip, zstd or none", name)
+	z, err := decompress(in, compressionOf(head))
+	if err != nil {
+		return nil, err
 	}
+	u := &tarReader{z, in, blob}
 	return readCloser{store.NewVerifiedReader(u, -1, want, "Tar"), u}, nil
+}
+
+// decompress opens what r holds by a compression that [compressionOf] has told. To close it doesn't close r.
+func decompress(r io.Reader, compression string) (io.ReadCloser, error) {
+	switch compression {
+	case "":
+		return io.NopCloser(r), nil
+	case gzipName:
+		return gzip.NewReader(r)
+	case zstdName:
+		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(zstdWindow))
+		if err != nil {
+			return nil, err
+		}
+		return z.IOReadCloser(), nil
+	}
+	return nil, fmt.Errorf("it is compressed by %s; want gzip, zstd or none", compression)
 }
 
 // tarReader reads a tar, and at its end the rest of the blob, so that the blob is checked too.
 type tarReader struct {
-	tar, blob io.Reader
-	close     []func() error
+	io.ReadCloser // the tar
+	rest          io.Reader
+	blob          io.Closer
 }
 
 func (u *tarReader) Read(p []byte) (int, error) {
-	n, err := u.tar.Read(p)
+	n, err := u.ReadCloser.Read(p)
 	if err == io.EOF {
-		if _, e := io.Copy(io.Discard, u.blob); e != nil {
+		if _, e := io.Copy(io.Discard, u.rest); e != nil {
 			err = e
 		}
 	}
 	return n, err
 }
 
-func (u *tarReader) Close() (err error) {
-	for _, c := range u.close {
-		if e := c(); err == nil {
-			err = e
-		}
-	}
-	return err
-}
+func (u *tarReader) Close() error { return errors.Join(u.ReadCloser.Close(), u.blob.Close()) }

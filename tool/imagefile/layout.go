@@ -1,7 +1,9 @@
 package imagefile
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -15,20 +17,24 @@ import (
 const (
 	dockerManifestType     = "application/vnd.docker.distribution.manifest.v2+json"
 	dockerManifestListType = "application/vnd.docker.distribution.manifest.list.v2+json"
+	dockerConfigType       = "application/vnd.docker.container.image.v1+json"
 )
 
-// layoutReader reads a layout's index and all that it names.
-type layoutReader struct {
-	files files
-	n     int // documents read
-	// byDigest is what was read before: several names of one image are one image.
-	images  map[digest.Digest]*Image
-	indexes map[digest.Digest]*Index
-}
+// annotationImageName is where containerd and docker put an image's whole name in an index.
+const annotationImageName = "io.containerd.image.name"
 
-// readIndexFile reads index.json, and manifest.json for names where that is there.
+// maxManifests bounds how many manifests and indexes one file may name, and maxDepth how deep indexes lie in indexes.
+const (
+	maxManifests = 4096
+	maxDepth     = 4
+)
+
+// readIndexFile reads index.json and the indexes that it names, and manifest.json for names where that is there.
 func (f *File) readIndexFile() error {
-	b, err := document(f.files, ocispec.ImageIndexFile, ocispec.Descriptor{})
+	b, err := document(f.files, ocispec.ImageIndexFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the directory has no %s: it is no OCI layout", ocispec.ImageIndexFile)
+	}
 	if err != nil {
 		return err
 	}
@@ -36,39 +42,87 @@ func (f *File) readIndexFile() error {
 	if err := unmarshal(ocispec.ImageIndexFile, b, &index); err != nil {
 		return err
 	}
-	r := &layoutReader{files: f.files, images: map[digest.Digest]*Image{}, indexes: map[digest.Digest]*Index{}}
-	for _, d := range index.Manifests {
-		switch d.MediaType {
-		case ocispec.MediaTypeImageIndex, dockerManifestListType:
-			x, known := r.indexes[d.Digest]
-			if !known {
-				if x, err = r.index(d); err != nil {
-					return err
-				}
-				r.indexes[d.Digest] = x
-				f.Indexes = append(f.Indexes, x)
-			}
-			addNames(&x.Names, &x.RefNames, d)
-		case ocispec.MediaTypeImageManifest, dockerManifestType:
-			if notImage(d) {
-				continue
-			}
-			i, known := r.images[d.Digest]
-			if !known {
-				if i, err = r.image(d); err != nil {
-					return err
-				}
-				r.images[d.Digest] = i
-				f.Images = append(f.Images, i)
-			}
-			addNames(&i.Names, &i.RefNames, d)
-		}
-	}
-	if len(f.Images)+len(f.Indexes) == 0 {
+	if len(index.Manifests) == 0 {
 		return fmt.Errorf("%s names no image", ocispec.ImageIndexFile)
+	}
+	w := &walk{File: f, roots: map[digest.Digest]*entry{}, images: map[digest.Digest]*entry{}}
+	for _, d := range index.Manifests {
+		if err := CheckDescriptor(d); err != nil {
+			return fmt.Errorf("%s: %w", ocispec.ImageIndexFile, err)
+		}
+		root := w.roots[d.Digest]
+		if root == nil {
+			root = &entry{descriptor: d}
+			w.roots[d.Digest] = root
+			f.roots = append(f.roots, root)
+		}
+		root.addNames(d)
+		if from, _, ok := strings.Cut(d.Annotations[AnnotationSource], "@"); ok && from != "" && !slices.Contains(f.origins, from) {
+			f.origins = append(f.origins, from)
+		}
+		if err := w.add(d, root, nil); err != nil {
+			return err
+		}
 	}
 	if f.Form == HybridArchive {
 		return f.addDockerNames()
+	}
+	return nil
+}
+
+// walk goes through index.json and the indexes below.
+type walk struct {
+	*File
+	n             int // descriptors seen
+	roots, images map[digest.Digest]*entry
+}
+
+// add takes note of what d names: an image, or the images of an index. It was
+// come to from root through the indexes of within.
+func (w *walk) add(d ocispec.Descriptor, root *entry, within []digest.Digest) error {
+	if w.n++; w.n > 2*maxManifests {
+		return fmt.Errorf("more than %d manifests", maxManifests)
+	}
+	switch d.MediaType {
+	case ocispec.MediaTypeImageManifest, dockerManifestType:
+		if notImage(d) {
+			return nil
+		}
+		// A layout may have the one image of an index that somebody wanted.
+		if name, err := blobFile(d); len(within) > 0 && (err != nil || !w.files.has(name)) {
+			return err
+		}
+		e := w.images[d.Digest]
+		if e == nil {
+			e = &entry{descriptor: d}
+			w.images[d.Digest] = e
+			w.File.images = append(w.File.images, e)
+		}
+		e.names, e.refNames = union(e.names, root.names), union(e.refNames, root.refNames)
+		e.within = union(e.within, within)
+	case ocispec.MediaTypeImageIndex, dockerManifestListType:
+		if len(within) == maxDepth {
+			return fmt.Errorf("index %s: more than %d indexes in one another", d.Digest, maxDepth)
+		}
+		b, err := w.blob("index", d)
+		if errors.Is(err, fs.ErrNotExist) && len(within) > 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		var index ocispec.Index
+		if err := unmarshal("index "+d.Digest.String(), b, &index); err != nil {
+			return err
+		}
+		within = append(slices.Clip(within), d.Digest)
+		for _, m := range index.Manifests {
+			if err := w.add(m, root, within); err != nil {
+				return err
+			}
+		}
+	default:
+		w.others = union(w.others, []string{fmt.Sprintf("%q", d.MediaType)})
 	}
 	return nil
 }
@@ -79,86 +133,38 @@ func notImage(d ocispec.Descriptor) bool {
 		d.Platform != nil && d.Platform.OS == "unknown"
 }
 
-func addNames(names, refNames *[]string, d ocispec.Descriptor) {
-	add := func(to *[]string, s string) {
-		if s != "" && !slices.Contains(*to, s) {
-			*to = append(*to, s)
+// union adds those of more to all that it hasn't.
+func union[T comparable](all, more []T) []T {
+	for _, s := range more {
+		if !slices.Contains(all, s) {
+			all = append(all, s)
 		}
 	}
+	return all
+}
+
+// addNames adds the names that index.json gives.
+func (e *entry) addNames(d ocispec.Descriptor) {
 	ref := d.Annotations[ocispec.AnnotationRefName]
-	add(refNames, ref)
+	if ref != "" {
+		e.refNames = union(e.refNames, []string{ref})
+	}
 	name := d.Annotations[annotationImageName]
 	if name == "" && strings.ContainsAny(ref, "/:") {
 		name = ref // A whole name, as some put it there.
 	}
 	if r, err := image.ParseReference(name); err == nil {
-		add(names, r.String())
+		e.names = union(e.names, []string{r.String()})
 	}
 }
 
-// index reads an index and its images.
-func (r *layoutReader) index(d ocispec.Descriptor) (*Index, error) {
-	x := &Index{Descriptor: d}
-	var err error
-	x.Raw, err = r.addImages(x, d, 1)
-	x.Descriptor.Annotations = nil
-	return x, err
-}
-
-func (r *layoutReader) addImages(x *Index, d ocispec.Descriptor, depth int) ([]byte, error) {
-	if depth > maxDepth {
-		return nil, fmt.Errorf("index %s: more than %d indexes in one another", d.Digest, maxDepth)
+// read reads the image of an entry: its manifest and its config.
+func (f *File) read(e *entry) (*Image, error) {
+	if e.image != nil {
+		return e.image, nil
 	}
-	raw, err := r.blob("index", d)
-	if err != nil {
-		return nil, err
-	}
-	var index ocispec.Index
-	if err := unmarshal("index "+d.Digest.String(), raw, &index); err != nil {
-		return nil, err
-	}
-	for _, m := range index.Manifests {
-		switch m.MediaType {
-		case ocispec.MediaTypeImageIndex, dockerManifestListType:
-			if _, err := r.addImages(x, m, depth+1); err != nil {
-				return nil, err
-			}
-		case ocispec.MediaTypeImageManifest, dockerManifestType:
-			if notImage(m) {
-				continue
-			}
-			i, err := r.image(m)
-			if err != nil {
-				return nil, err
-			}
-			x.Images = append(x.Images, i)
-		}
-	}
-	if len(x.Images) == 0 {
-		return nil, fmt.Errorf("index %s names no image", d.Digest)
-	}
-	return raw, nil
-}
-
-// blob reads a document by its descriptor.
-func (r *layoutReader) blob(what string, d ocispec.Descriptor) ([]byte, error) {
-	if r.n++; r.n > 2*maxManifests {
-		return nil, fmt.Errorf("more than %d manifests", maxManifests)
-	}
-	name, err := blobFile(d)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	b, err := document(r.files, name, d)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	return b, nil
-}
-
-// image reads a manifest and its config.
-func (r *layoutReader) image(d ocispec.Descriptor) (*Image, error) {
-	manifest, err := r.blob("manifest", d)
+	d := e.descriptor
+	manifest, err := f.blob("manifest", d)
 	if err != nil {
 		return nil, err
 	}
@@ -166,44 +172,40 @@ func (r *layoutReader) image(d ocispec.Descriptor) (*Image, error) {
 	if err := unmarshal("manifest "+d.Digest.String(), manifest, &m); err != nil {
 		return nil, err
 	}
-	config, err := r.blob("config of "+d.Digest.String(), m.Config)
+	i, err := f.image(d, manifest, &m)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("manifest %s: %w", d.Digest, err)
 	}
-	i, err := newImage(d, manifest, &m, config)
-	if err != nil {
-		return nil, err
-	}
-	for _, l := range i.Layers {
-		l.of = r.files
-		if l.file, err = blobFile(l.Descriptor); err != nil {
-			return nil, fmt.Errorf("manifest %s: layer: %w", d.Digest, err)
-		}
-		if r.files.has(l.file) {
-			l.Path = r.files.path(l.file)
-		}
-	}
+	i.Names, i.RefNames = e.names, e.refNames
+	e.image = i
 	return i, nil
 }
 
-// newImage puts an image together whose documents have been checked against their digests.
-func newImage(d ocispec.Descriptor, manifest []byte, m *ocispec.Manifest, config []byte) (*Image, error) {
-	i := &Image{Manifest: manifest, Config: config, ConfigDescriptor: m.Config}
-	if err := unmarshal("config "+m.Config.Digest.String(), config, &i.Spec); err != nil {
+func (f *File) image(d ocispec.Descriptor, manifest []byte, m *ocispec.Manifest) (*Image, error) {
+	switch {
+	case m.SchemaVersion != 2:
+		return nil, fmt.Errorf("schemaVersion %d: want 2", m.SchemaVersion)
+	case m.MediaType != "" && m.MediaType != d.MediaType:
+		return nil, fmt.Errorf("media type %q: the index says %s", m.MediaType, d.MediaType)
+	case m.Config.MediaType != ocispec.MediaTypeImageConfig && m.Config.MediaType != dockerConfigType:
+		return nil, fmt.Errorf("config: media type %q: want %s; it is no container image", m.Config.MediaType, ocispec.MediaTypeImageConfig)
+	}
+	config, err := f.blob("config", m.Config)
+	if err != nil {
 		return nil, err
 	}
-	ids := i.Spec.RootFS.DiffIDs
-	if len(ids) != len(m.Layers) {
-		return nil, fmt.Errorf("manifest %s: it has %d layers, and its config %d diff IDs", d.Digest, len(m.Layers), len(ids))
+	i, err := newImage(d, manifest, m, config)
+	if err != nil {
+		return nil, err
 	}
-	for k, l := range m.Layers {
-		if err := ids[k].Validate(); err != nil || ids[k].Algorithm() != digest.SHA256 {
-			return nil, fmt.Errorf("config %s: diff ID %q: want sha256:<64 hex>", m.Config.Digest, ids[k])
+	for k, l := range i.Layers {
+		if l.file, err = blobFile(l.Descriptor); err != nil {
+			return nil, fmt.Errorf("layer %d: %w", k+1, err)
 		}
-		i.Layers = append(i.Layers, &Layer{Descriptor: l, DiffID: ids[k]})
+		l.of = f.files
+		if f.files.has(l.file) {
+			l.Path = f.files.path(l.file)
+		}
 	}
-	i.Descriptor = ocispec.Descriptor{MediaType: d.MediaType, Digest: d.Digest, Size: d.Size}
-	platform := i.Spec.Platform
-	i.Descriptor.Platform = &platform
 	return i, nil
 }

@@ -2,7 +2,6 @@ package imagefile
 
 import (
 	"fmt"
-	"io"
 	"path/filepath"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -32,9 +31,6 @@ type parts struct {
 }
 
 type layerParts struct{ digestFile, blob string }
-
-// maxParts bounds the file's size in bytes.
-const maxParts = 4 << 20
 
 func parseParts(b []byte) (*parts, error) {
 	doc, err := strictjson.Parse(b)
@@ -67,29 +63,22 @@ func parseParts(b []byte) (*parts, error) {
 	return p, err
 }
 
-// readParts reads the one image that in describes.
-func (f *File) readParts(in io.ReadSeeker) error {
-	if _, err := in.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	b, err := io.ReadAll(io.LimitReader(in, maxParts+1))
+// readParts reads the one image that the file describes.
+func (f *File) readParts() error {
+	dir := f.files.(namedFiles)
+	b, err := document(dir, filepath.Base(f.Path))
 	if err != nil {
 		return err
-	}
-	if len(b) > maxParts {
-		return fmt.Errorf("more than %d bytes", maxParts)
 	}
 	p, err := parseParts(b)
 	if err != nil {
-		return err
+		return fmt.Errorf("it is JSON, but not what describes an image's parts: %w", err)
 	}
-	dir := dirFiles(filepath.Dir(f.Path))
-	f.files = dir
-	manifest, err := document(dir, p.manifest, ocispec.Descriptor{})
+	manifest, err := document(dir, p.manifest)
 	if err != nil {
 		return err
 	}
-	config, err := document(dir, p.config, ocispec.Descriptor{})
+	config, err := document(dir, p.config)
 	if err != nil {
 		return err
 	}
@@ -101,6 +90,7 @@ func (f *File) readParts(in io.ReadSeeker) error {
 	if err != nil {
 		return err
 	}
+	i.configFile = p.config
 	if len(p.layers) != len(i.Layers) {
 		return fmt.Errorf("it lists %d layers, and the manifest has %d", len(p.layers), len(i.Layers))
 	}
@@ -123,6 +113,6 @@ func (f *File) readParts(in io.ReadSeeker) error {
 		}
 		i.Names = append(i.Names, r.String())
 	}
-	f.Images = []*Image{i}
+	f.alone(i)
 	return nil
 }

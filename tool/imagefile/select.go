@@ -10,98 +10,151 @@ import (
 	"github.com/rules-strata/rules_strata/tool/image"
 )
 
-// Select returns the one image that is meant: of those whose name is name (a
-// whole reference, what a layout calls it, a digest, or "" for any) the one for platform
+// Images reads every image, those of indexes too.
+func (f *File) Images() ([]*Image, error) {
+	var all []*Image
+	for _, e := range f.images {
+		i, err := f.read(e)
+		if err != nil {
+			return nil, about(f.Path, err)
+		}
+		all = append(all, i)
+	}
+	if len(all) == 0 {
+		return nil, about(f.Path, f.noImage())
+	}
+	return all, nil
+}
+
+// Select reads the one image that is meant: of those whose name is name (a
+// whole reference, what a layout calls it or its index, a digest, or "" for any) the one for platform
 // (nil: any). If there is not exactly one, the error lists what there is.
 func (f *File) Select(name string, platform *ocispec.Platform) (*Image, error) {
-	var found []*Image
-	for _, i := range f.Images {
-		if i.isCalled(name, i.Names, i.RefNames) && i.isFor(platform) {
-			found = append(found, i)
+	found, err := f.find(name, platform)
+	if err != nil {
+		return nil, about(f.Path, err)
+	}
+	i, err := f.read(found)
+	if err != nil {
+		return nil, about(f.Path, err)
+	}
+	return i, nil
+}
+
+// SelectFor is Select for who builds for a platform: it chooses between several images, but one that is alone is taken
+// whatever it says that it is for.
+func (f *File) SelectFor(name string, platform ocispec.Platform) (*Image, error) {
+	if len(f.called(name)) == 1 {
+		return f.Select(name, nil)
+	}
+	return f.Select(name, &platform)
+}
+
+// called are the images that name may mean.
+func (f *File) called(name string) []*entry {
+	var found []*entry
+	for _, e := range f.images {
+		if e.isCalled(name) {
+			found = append(found, e)
 		}
 	}
-	for _, x := range f.Indexes {
-		whole := x.Descriptor.Digest.String() == name
-		for _, i := range x.Images {
-			if (whole || i.isCalled(name, x.Names, x.RefNames)) && i.isFor(platform) {
-				found = append(found, i)
-			}
-		}
+	return found
+}
+
+func (f *File) find(name string, platform *ocispec.Platform) (*entry, error) {
+	if len(f.images) == 0 {
+		return nil, f.noImage()
 	}
-	// One image may be on its own and in an index.
-	found = slices.CompactFunc(found, func(a, b *Image) bool { return a.Descriptor.Digest == b.Descriptor.Digest })
-	if len(found) == 1 {
-		return found[0], nil
-	}
-	what := "an image"
+	found := f.called(name)
+	what := "image"
 	if name != "" {
 		what += fmt.Sprintf(" called %q", name)
 	}
-	if platform != nil {
-		what += " for " + PlatformText(*platform)
+	if platform != nil && len(found) > 0 {
+		var err error
+		if found, err = f.fitting(found, *platform); err != nil {
+			return nil, err
+		}
+		what += " for " + image.PlatformText(*platform)
 	}
-	how := "no " + strings.TrimPrefix(what, "an ")
-	if len(found) > 1 {
-		how = fmt.Sprintf("want %s, found %d", what, len(found))
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return nil, fmt.Errorf("it has no %s; there are: %s", what, list(f.images))
 	}
-	return nil, hinted{fmt.Errorf("%s: %s", f.Path, how), "there are: " + strings.Join(f.list(), "; ")}
+	return nil, fmt.Errorf("want one %s, found %d; choose one by its name or platform: %s", what, len(found), list(f.images))
 }
 
-func (i *Image) isCalled(name string, names, refNames []string) bool {
-	if name == "" || name == i.Descriptor.Digest.String() || slices.Contains(refNames, name) {
+// fitting are those of the entries that are for a platform; where several would do, those with just its variant.
+func (f *File) fitting(all []*entry, want ocispec.Platform) (fit []*entry, err error) {
+	var same []*entry
+	for _, e := range all {
+		has := e.descriptor.Platform
+		if has == nil { // Only the config says.
+			i, err := f.read(e)
+			if err != nil {
+				return nil, err
+			}
+			has = &i.Spec.Platform
+		}
+		if image.PlatformFits(*has, want) {
+			fit = append(fit, e)
+			if image.SameVariant(*has, want) {
+				same = append(same, e)
+			}
+		}
+	}
+	if len(same) > 0 {
+		return same, nil
+	}
+	return fit, nil
+}
+
+func (f *File) noImage() error {
+	if len(f.others) > 0 {
+		return fmt.Errorf("it has no image, but media type %s; want %s", strings.Join(f.others, ", "), ocispec.MediaTypeImageManifest)
+	}
+	return fmt.Errorf("%s names no image", ocispec.ImageIndexFile)
+}
+
+// isCalled reports whether name may mean the entry. The empty name means any.
+func (e *entry) isCalled(name string) bool {
+	if name == "" || name == e.descriptor.Digest.String() || slices.Contains(e.refNames, name) {
 		return true
 	}
+	for _, d := range e.within {
+		if name == d.String() {
+			return true
+		}
+	}
 	r, err := image.ParseReference(name)
-	return err == nil && slices.Contains(names, r.String())
+	return err == nil && slices.Contains(e.names, r.String())
 }
 
-func (i *Image) isFor(p *ocispec.Platform) bool {
-	return p == nil || i.Spec.OS == p.OS && i.Spec.Architecture == p.Architecture && (p.Variant == "" || i.Spec.Variant == p.Variant)
-}
-
-// PlatformText is a platform as people write it: "linux/arm/v7".
-func PlatformText(p ocispec.Platform) string {
-	s := p.OS + "/" + p.Architecture
-	if p.Variant != "" {
-		s += "/" + p.Variant
-	}
-	return s
-}
-
-// ParsePlatform reads what [PlatformText] writes.
-func ParsePlatform(s string) (*ocispec.Platform, error) {
-	f := strings.Split(s, "/")
-	if len(f) < 2 || len(f) > 3 || slices.Contains(f, "") {
-		return nil, fmt.Errorf("platform %q: want OS/ARCHITECTURE[/VARIANT], such as linux/arm64", s)
-	}
-	p := &ocispec.Platform{OS: f[0], Architecture: f[1]}
-	if len(f) == 3 {
-		p.Variant = f[2]
-	}
-	return p, nil
-}
-
-// list says which images there are, a few of them.
-func (f *File) list() []string {
+// list says what there is, a few of it.
+func list(entries []*entry) string {
 	const most = 12
 	var all []string
-	add := func(i *Image, names []string) {
-		name := i.Descriptor.Digest.String()
-		if len(names) > 0 {
-			name = strings.Join(names, " ")
+	for _, e := range entries {
+		s := strings.Join(e.names, " ")
+		if s == "" {
+			s = strings.Join(e.refNames, " ")
 		}
-		all = append(all, name+" for "+PlatformText(i.Spec.Platform))
-	}
-	for _, i := range f.Images {
-		add(i, i.Names)
-	}
-	for _, x := range f.Indexes {
-		for _, i := range x.Images {
-			add(i, x.Names)
+		if s == "" {
+			s = e.descriptor.Digest.String()
 		}
+		platform := e.descriptor.Platform
+		if e.image != nil {
+			platform = &e.image.Spec.Platform
+		}
+		if platform != nil {
+			s += " for " + image.PlatformText(*platform)
+		}
+		all = append(all, s)
 	}
 	if len(all) > most {
 		all = append(all[:most], fmt.Sprintf("and %d more", len(all)-most))
 	}
-	return all
+	return strings.Join(all, "; ")
 }

@@ -76,7 +76,10 @@ func stream(tb testing.TB, c *Conf, o Options) (file string, img *imagefile.Imag
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { f.Close() })
-	return file, f.Images[0]
+	if img, err = f.Select("", nil); err != nil {
+		tb.Fatal(err)
+	}
+	return file, img
 }
 
 // Every layer has the entries that the script, with its faults repaired, makes of

@@ -122,7 +122,7 @@ func (c *containerd) send(ctx context.Context, img *imagefile.Image, names []str
 		w.CloseWithError(err)
 		done <- err
 	}()
-	_, err := runCommand(ctx, in, c.command, "images", "import", "--platform", imagefile.PlatformText(img.Spec.Platform), "-")
+	_, err := runCommand(ctx, in, c.command, "images", "import", "--platform", image.PlatformText(img.Spec.Platform), "-")
 	in.CloseWithError(errEnough)
 	if e := <-done; e != nil && !errors.Is(e, errEnough) {
 		return e

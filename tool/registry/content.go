@@ -9,7 +9,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/rules-strata/rules_strata/tool/ocilayout"
+	"github.com/rules-strata/rules_strata/tool/imagefile"
 )
 
 // Docker's media types, which OCI's are made from and registries take as well.
@@ -158,7 +158,7 @@ func parseManifest(d ocispec.Descriptor, b []byte) (*Manifest, error) {
 	}
 	sizes := map[digest.Digest]int64{}
 	for _, n := range named {
-		if err := ocilayout.CheckDescriptor(n); err != nil {
+		if err := imagefile.CheckDescriptor(n); err != nil {
 			return nil, err
 		}
 		if size, ok := sizes[n.Digest]; ok && size != n.Size {

@@ -2,7 +2,6 @@ package registry
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,7 +17,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/rules-strata/rules_strata/tool/ocilayout"
+	"github.com/rules-strata/rules_strata/tool/image"
+	"github.com/rules-strata/rules_strata/tool/imagefile"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
@@ -30,7 +30,7 @@ type Pull struct {
 	Platform *ocispec.Platform
 	// Shallow leaves the layers where they are.
 	Shallow bool
-	// Dir is the layout to be written: see [ocilayout.Create].
+	// Dir is the layout to be written: see [imagefile.CreateLayout].
 	Dir string
 }
 
@@ -86,8 +86,8 @@ func (c *Client) pull(ctx context.Context, p Pull) (*Pulled, error) {
 		if out.Root.Platform, err = r.platform(ctx, m); err != nil {
 			return nil, err
 		}
-		if !fits(out.Root.Platform, p.Platform) {
-			return nil, fmt.Errorf("it is one image, for %s; want %s", FormatPlatform(out.Root.Platform), FormatPlatform(p.Platform))
+		if !image.PlatformFits(*out.Root.Platform, *p.Platform) {
+			return nil, fmt.Errorf("it is one image, for %s; want %s", image.PlatformText(*out.Root.Platform), image.PlatformText(*p.Platform))
 		}
 	}
 	root := m.Descriptor
@@ -105,12 +105,12 @@ func (c *Client) pull(ctx context.Context, p Pull) (*Pulled, error) {
 		return nil, err
 	}
 	root.Platform = out.Root.Platform
-	root.Annotations = map[string]string{ocilayout.AnnotationSource: repo.String() + "@" + root.Digest.String()}
+	root.Annotations = map[string]string{imagefile.AnnotationSource: repo.String() + "@" + root.Digest.String()}
 	if tag, ok := p.Reference.(name.Tag); ok {
 		root.Annotations[ocispec.AnnotationRefName] = tag.TagStr()
 	}
 	out.Root = root
-	layout, err := ocilayout.Create(p.Dir, root)
+	layout, err := imagefile.CreateLayout(p.Dir, root)
 	if err != nil {
 		return nil, err
 	}
@@ -187,18 +187,12 @@ func choose(index *Manifest, p *ocispec.Platform) (ocispec.Descriptor, error) {
 		if q == nil {
 			continue
 		}
-		if fits(q, p) {
+		if image.PlatformFits(*q, *p) {
 			return d, nil
 		}
-		known = append(known, FormatPlatform(q))
+		known = append(known, image.PlatformText(*q))
 	}
-	return ocispec.Descriptor{}, fmt.Errorf("the index %s has no image for %s; there are %s", index.Descriptor.Digest, FormatPlatform(p), strings.Join(known, ", "))
-}
-
-// fits reports whether what is for one platform is for the other one that is wanted.
-func fits(has, want *ocispec.Platform) bool {
-	return has.OS == want.OS && has.Architecture == want.Architecture &&
-		(want.Variant == "" || want.Variant == cmp.Or(has.Variant, usual(has.Architecture)))
+	return ocispec.Descriptor{}, fmt.Errorf("the index %s has no image for %s; there are %s", index.Descriptor.Digest, image.PlatformText(*p), strings.Join(known, ", "))
 }
 
 // platform reads an image's platform out of its config.
@@ -223,37 +217,8 @@ func (r *repository) platform(ctx context.Context, m *Manifest) (*ocispec.Platfo
 	return p, nil
 }
 
-// usual is the variant of an architecture that goes without saying.
-func usual(architecture string) string {
-	switch architecture {
-	case "arm64":
-		return "v8"
-	case "arm":
-		return "v7"
-	}
-	return ""
-}
-
-// ParsePlatform reads OS/ARCHITECTURE[/VARIANT], such as "linux/arm64".
-func ParsePlatform(s string) (*ocispec.Platform, error) {
-	parts := strings.Split(s, "/")
-	if len(parts) < 2 || len(parts) > 3 || slices.Contains(parts, "") {
-		return nil, fmt.Errorf("platform %q: want OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT, as linux/amd64", s)
-	}
-	p := &ocispec.Platform{OS: parts[0], Architecture: parts[1]}
-	if len(parts) == 3 {
-		p.Variant = parts[2]
-	}
-	return p, nil
-}
-
-// FormatPlatform is the inverse of [ParsePlatform].
-func FormatPlatform(p *ocispec.Platform) string {
-	return strings.TrimSuffix(p.OS+"/"+p.Architecture+"/"+p.Variant, "/")
-}
-
 // fetchBlobs fetches configs and, unless that is to be shallow, layers.
-func (r *repository) fetchBlobs(ctx context.Context, layout *ocilayout.Writer, c *Content, shallow bool) ([]BlobResult, error) {
+func (r *repository) fetchBlobs(ctx context.Context, layout *imagefile.LayoutWriter, c *Content, shallow bool) ([]BlobResult, error) {
 	type job struct {
 		d     ocispec.Descriptor
 		state State
@@ -301,7 +266,7 @@ func (r *repository) fetchBlobs(ctx context.Context, layout *ocilayout.Writer, c
 }
 
 // fetchBlob fetches one blob. Bytes that aren't the blob's are fetched again, a few times.
-func (r *repository) fetchBlob(ctx context.Context, layout *ocilayout.Writer, d ocispec.Descriptor) error {
+func (r *repository) fetchBlob(ctx context.Context, layout *imagefile.LayoutWriter, d ocispec.Descriptor) error {
 	return r.c.retry(ctx, nil, func() error {
 		b := &download{ctx: ctx, r: r, d: d}
 		defer b.Close()

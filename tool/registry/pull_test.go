@@ -18,7 +18,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/rules-strata/rules_strata/tool/ocilayout"
+	"github.com/rules-strata/rules_strata/tool/imagefile"
 )
 
 func reference(t testing.TB, c *Client, s string) name.Reference {
@@ -50,7 +50,7 @@ func pushed(t *testing.T) (f *fake, c *Client, blobs memory, index *Content) {
 // layout checks that a layout holds these blobs of a content and no others.
 func checkLayout(t *testing.T, dir string, root ocispec.Descriptor, blobs memory, want ...ocispec.Descriptor) {
 	t.Helper()
-	l, err := ocilayout.Open(dir)
+	l, err := imagefile.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestPull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Root.Digest != arm.Descriptor.Digest || r.Index != index.Root().Descriptor.Digest || r.Root.Annotations[ocilayout.AnnotationSource] != fmt.Sprintf("%s/r/x@%s", f.host(), arm.Descriptor.Digest) {
+	if r.Root.Digest != arm.Descriptor.Digest || r.Index != index.Root().Descriptor.Digest || r.Root.Annotations[imagefile.AnnotationSource] != fmt.Sprintf("%s/r/x@%s", f.host(), arm.Descriptor.Digest) {
 		t.Errorf("%+v", r)
 	}
 	checkLayout(t, dir, arm.Descriptor, blobs, arm.Descriptor, arm.Config)
@@ -173,7 +173,7 @@ func TestPush_OfShallow(t *testing.T) {
 	if _, err := c.Pull(t.Context(), Pull{Reference: reference(t, c, f.host()+"/r/x:v1"), Shallow: true, Dir: dir}); err != nil {
 		t.Fatal(err)
 	}
-	l, err := ocilayout.Open(dir)
+	l, err := imagefile.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

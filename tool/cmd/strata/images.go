@@ -47,7 +47,7 @@ func (f *imageFlags) choose(file *imagefile.File) (*imagefile.Image, error) {
 	if f.platform == "" {
 		return file.Select(f.name, nil)
 	}
-	p, err := imagefile.ParsePlatform(f.platform)
+	p, err := image.ParsePlatform(f.platform)
 	if err != nil {
 		return nil, &usageError{fmt.Errorf("--platform: %w", err)}
 	}

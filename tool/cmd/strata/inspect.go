@@ -182,7 +182,7 @@ func layerHistory(img *imagefile.Image) []ocispec.History {
 func describeImage(file *imagefile.File, img *imagefile.Image, inv *inventory.Inventory) *inspectJSON {
 	out := &inspectJSON{
 		Form: string(file.Form), Digest: img.Descriptor.Digest.String(), MediaType: img.Descriptor.MediaType,
-		Config: img.ConfigDescriptor.Digest.String(), Platform: imagefile.PlatformText(img.Spec.Platform),
+		Config: img.ConfigDescriptor.Digest.String(), Platform: image.PlatformText(img.Spec.Platform),
 		Tags: append([]string{}, img.Names...), Image: img.Config,
 		Layers: []inspectLayer{}, StorePaths: []inspectPath{},
 		Other: inspectOther{inv.Other.Entries, inv.Other.Bytes},

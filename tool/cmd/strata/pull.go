@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rules-strata/rules_strata/tool/fetch"
+	"github.com/rules-strata/rules_strata/tool/image"
 	"github.com/rules-strata/rules_strata/tool/registry"
 )
 
@@ -61,7 +62,7 @@ func (f *pullFlags) run(cmd *cobra.Command, reference string) error {
 	var platform *ocispec.Platform
 	if f.platform != "" {
 		var err error
-		if platform, err = registry.ParsePlatform(f.platform); err != nil {
+		if platform, err = image.ParsePlatform(f.platform); err != nil {
 			return usagef("--platform: %w", err)
 		}
 	}

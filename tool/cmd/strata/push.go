@@ -15,7 +15,7 @@ import (
 
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/fetch"
-	"github.com/rules-strata/rules_strata/tool/ocilayout"
+	"github.com/rules-strata/rules_strata/tool/imagefile"
 	"github.com/rules-strata/rules_strata/tool/registry"
 	"github.com/rules-strata/rules_strata/tool/remotecache"
 )
@@ -181,7 +181,7 @@ func (f *pushFlags) open(image string) (*pushSource, error) {
 	if strings.HasSuffix(image, pushDescriptionSuffix) {
 		return readPushDescription(image)
 	}
-	l, err := ocilayout.Open(image)
+	l, err := imagefile.Open(image)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = &hinted{err, "an image is made by strata build, or by `bazel run` of an image_push target, which pushes it as well"}
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,7 +14,8 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/rules-strata/rules_strata/tool/digestfile"
-	"github.com/rules-strata/rules_strata/tool/ocilayout"
+	"github.com/rules-strata/rules_strata/tool/image"
+	"github.com/rules-strata/rules_strata/tool/imagefile"
 	"github.com/rules-strata/rules_strata/tool/registry"
 )
 
@@ -137,7 +137,7 @@ func (d *pushDescription) source(path string) (*pushSource, error) {
 
 // addLayout adds a layout's blobs, and where the others of it are.
 func (s *pushSource) addLayout(path string) error {
-	l, err := ocilayout.Open(path)
+	l, err := imagefile.Open(path)
 	if err != nil {
 		return err
 	}
@@ -167,23 +167,20 @@ func (d *pushDescription) folder(path string) string {
 // target is where the image goes by the rule, with the build's status in it.
 func (d *pushDescription) target(small func(string) string) (pushTarget, error) {
 	t := pushTarget{caches: d.RemoteCache}
-	status := map[string]string{}
+	var status []string
 	for _, name := range d.StatusFiles {
-		b, err := os.ReadFile(small(name))
-		if err != nil {
-			return t, err
-		}
-		for line := range strings.Lines(string(b)) {
-			key, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), " ")
-			status[key] = value
-		}
+		status = append(status, small(name))
 	}
+	var stamp image.Stamp
 	var err error
-	if t.registry, err = stamped(d.Registry, status); err != nil {
-		return t, fmt.Errorf("registry: %w", err)
+	if stamp.Status, err = image.ReadStatus(status...); err != nil {
+		return t, err
 	}
-	if t.repository, err = stamped(d.Repository, status); err != nil {
-		return t, fmt.Errorf("repository: %w", err)
+	if t.registry, err = stamp.Apply(d.Registry); err != nil {
+		return t, fmt.Errorf("registry %q: %w", d.Registry, err)
+	}
+	if t.repository, err = stamp.Apply(d.Repository); err != nil {
+		return t, fmt.Errorf("repository %q: %w", d.Repository, err)
 	}
 	tags := slices.Clone(d.Tags)
 	for _, file := range d.TagFiles {
@@ -194,29 +191,11 @@ func (d *pushDescription) target(small func(string) string) (pushTarget, error) 
 		tags = append(tags, lines...)
 	}
 	for _, tag := range tags {
-		if tag, err = stamped(tag, status); err != nil {
-			return t, fmt.Errorf("tag: %w", err)
+		value, err := stamp.Apply(tag)
+		if err != nil {
+			return t, fmt.Errorf("tag %q: %w", tag, err)
 		}
-		t.tags = append(t.tags, tag)
+		t.tags = append(t.tags, value)
 	}
 	return t, nil
-}
-
-// stamped replaces each {KEY} by the build's status.
-func stamped(text string, status map[string]string) (string, error) {
-	var b strings.Builder
-	for {
-		before, rest, ok := strings.Cut(text, "{")
-		b.WriteString(before)
-		if !ok {
-			return b.String(), nil
-		}
-		key, after, ok := strings.Cut(rest, "}")
-		value, known := status[key]
-		if !ok || !known {
-			return "", fmt.Errorf("%q: {%s} has no value; the build's status has %s", text, key, strings.Join(slices.Sorted(maps.Keys(status)), ", "))
-		}
-		b.WriteString(value)
-		text = after
-	}
 }

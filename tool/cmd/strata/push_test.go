@@ -138,16 +138,23 @@ func TestPush_Description(t *testing.T) {
 	}
 }
 
-func TestStamped(t *testing.T) {
-	status := map[string]string{"A": "1", "B": "two"}
-	for text, want := range map[string]string{"": "", "x": "x", "{A}": "1", "v{A}-{B}.{A}": "v1-two.1"} {
-		if got, err := stamped(text, status); err != nil || got != want {
-			t.Errorf("%q: %q, %v; want %q", text, got, err, want)
-		}
+// A key without a value is an error wherever it stands.
+func TestPushDescription_Stamped(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "status"), []byte("A 1\nB two\n"), 0o644); err != nil {
+		t.Fatal(err)
 	}
-	for _, text := range []string{"{C}", "{", "{A", "a{}"} {
-		if got, err := stamped(text, status); err == nil || !strings.Contains(err.Error(), "the build's status has A, B") {
-			t.Errorf("%q: %q, %v", text, got, err)
+	small := func(name string) string { return filepath.Join(dir, name) }
+	d := pushDescription{Registry: "{A}.example.org", Repository: "x/{B}", Tags: []string{"v{A}-{B}.{A}"}, StatusFiles: []string{"status"}}
+	if to, err := d.target(small); err != nil || to.registry != "1.example.org" || to.repository != "x/two" || to.tags[0] != "v1-two.1" {
+		t.Errorf("%+v, %v", to, err)
+	}
+	for what, d := range map[string]pushDescription{
+		"registry": {Registry: "{C}"}, "repository": {Repository: "{C}"}, "tag": {Tags: []string{"a", "{C}"}},
+	} {
+		d.StatusFiles = []string{"status"}
+		if to, err := d.target(small); err == nil || err.Error() != what+` "{C}": {C} has no value: the build's status has A, B` {
+			t.Errorf("%s: %+v, %v", what, to, err)
 		}
 	}
 }

@@ -59,7 +59,11 @@ func (f *verifyFlags) runImage(cmd *cobra.Command, path string) error {
 		out.Faults = append(out.Faults, verifyFault{fault.Where, fault.What})
 	}
 	if len(out.Faults) == 0 { // Of bytes that aren't what they are said to be there is nothing more to say.
-		for _, img := range file.All() {
+		images, err := file.Images()
+		if err != nil {
+			return err
+		}
+		for _, img := range images {
 			paths, faults, err := checkPaths(cmd.Context(), img, l)
 			if err != nil {
 				return stopped(cmd.Context(), err)

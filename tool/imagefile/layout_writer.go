@@ -1,4 +1,4 @@
-package ocilayout
+package imagefile
 
 import (
 	"encoding/json"
@@ -16,20 +16,20 @@ import (
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
-// Writer is a layout that is being written, of one image or index: its blobs
+// LayoutWriter is a layout that is being written, of one image or index: its blobs
 // come first, index.json last. A directory that doesn't exist appears
 // whole or not at all. In one that has the same image already, what is missing is added.
-type Writer struct {
+type LayoutWriter struct {
 	dir string
 	// aside is where the files are meanwhile; dir itself if that was there.
 	aside string
 	done  bool
 }
 
-// Create begins a layout in dir for what root names. The directory doesn't exist, or is empty, or is a layout of the
+// CreateLayout begins a layout in dir for what root names. The directory doesn't exist, or is empty, or is a layout of the
 // same root, perhaps a shallow one.
-func Create(dir string, root ocispec.Descriptor) (*Writer, error) {
-	w := &Writer{dir: dir, aside: dir}
+func CreateLayout(dir string, root ocispec.Descriptor) (*LayoutWriter, error) {
+	w := &LayoutWriter{dir: dir, aside: dir}
 	switch entries, err := os.ReadDir(dir); {
 	case errors.Is(err, fs.ErrNotExist):
 		if w.aside, err = os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+".*"); err != nil {
@@ -59,13 +59,13 @@ func Create(dir string, root ocispec.Descriptor) (*Writer, error) {
 }
 
 // Has reports whether the layout has a file for a blob, of the right size.
-func (w *Writer) Has(d ocispec.Descriptor) bool {
+func (w *LayoutWriter) Has(d ocispec.Descriptor) bool {
 	info, err := os.Stat(w.path(d))
 	return err == nil && info.Mode().IsRegular() && info.Size() == d.Size
 }
 
 // Put writes a blob, and fails unless r has its bytes.
-func (w *Writer) Put(d ocispec.Descriptor, r io.Reader) error {
+func (w *LayoutWriter) Put(d ocispec.Descriptor, r io.Reader) error {
 	want, err := store.ParseHash(d.Digest.String())
 	if err != nil {
 		return err
@@ -81,12 +81,13 @@ func (w *Writer) Put(d ocispec.Descriptor, r io.Reader) error {
 	return f.Commit()
 }
 
-func (w *Writer) path(d ocispec.Descriptor) string {
-	return filepath.Join(w.aside, filepath.FromSlash(blobName(d)))
+// path is where a blob goes; its descriptor was checked.
+func (w *LayoutWriter) path(d ocispec.Descriptor) string {
+	return filepath.Join(w.aside, ocispec.ImageBlobsDir, "sha256", d.Digest.Encoded())
 }
 
 // Commit writes index.json, whose one entry is root, and makes the layout appear.
-func (w *Writer) Commit(root ocispec.Descriptor) error {
+func (w *LayoutWriter) Commit(root ocispec.Descriptor) error {
 	index, err := json.Marshal(ocispec.Index{
 		Versioned: specs.Versioned{SchemaVersion: 2},
 		MediaType: ocispec.MediaTypeImageIndex,
@@ -116,7 +117,7 @@ func (w *Writer) Commit(root ocispec.Descriptor) error {
 
 // Abort removes what was written of a new directory, unless it was committed. In one that was there blobs stay, each
 // of them whole.
-func (w *Writer) Abort() {
+func (w *LayoutWriter) Abort() {
 	if !w.done && w.aside != w.dir {
 		os.RemoveAll(w.aside)
 	}

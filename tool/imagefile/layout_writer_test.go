@@ -1,4 +1,4 @@
-package ocilayout
+package imagefile
 
 import (
 	"archive/tar"
@@ -14,16 +14,18 @@ import (
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/rules-strata/rules_strata/tool/image"
 )
 
 func descriptor(b []byte) ocispec.Descriptor {
 	return ocispec.Descriptor{MediaType: ocispec.MediaTypeImageManifest, Digest: digest.FromBytes(b), Size: int64(len(b))}
 }
 
-// write makes a layout of a root and blobs.
-func write(t *testing.T, dir string, root ocispec.Descriptor, blobs ...[]byte) error {
+// writeLayout makes a layout of a root and blobs.
+func writeLayout(t *testing.T, dir string, root ocispec.Descriptor, blobs ...[]byte) error {
 	t.Helper()
-	w, err := Create(dir, root)
+	w, err := CreateLayout(dir, root)
 	if err != nil {
 		return err
 	}
@@ -36,8 +38,8 @@ func write(t *testing.T, dir string, root ocispec.Descriptor, blobs ...[]byte) e
 	return w.Commit(root)
 }
 
-// tarOf packs a directory as other tools do, with or without "./".
-func tarOf(t *testing.T, dir, prefix string) string {
+// packed packs a directory as other tools do, with or without "./".
+func packed(t *testing.T, dir, prefix string) string {
 	t.Helper()
 	out, err := os.Create(filepath.Join(t.TempDir(), "layout.tar"))
 	if err != nil {
@@ -72,10 +74,10 @@ func TestLayout(t *testing.T) {
 	manifest, layer := []byte(`{"a manifest": true}`), bytes.Repeat([]byte("layer"), 1000)
 	root := descriptor(manifest)
 	root.Annotations = map[string]string{ocispec.AnnotationRefName: "dev", AnnotationSource: "registry.example.org/x@" + root.Digest.String()}
-	if err := write(t, dir, root, manifest, layer); err != nil {
+	if err := writeLayout(t, dir, root, manifest, layer); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{dir, tarOf(t, dir, ""), tarOf(t, dir, "./")} {
+	for _, path := range []string{dir, packed(t, dir, ""), packed(t, dir, "./")} {
 		l, err := Open(path)
 		if err != nil {
 			t.Fatal(err)
@@ -86,7 +88,7 @@ func TestLayout(t *testing.T) {
 				t.Errorf("root %q: %v, %v", name, got, err)
 			}
 		}
-		if _, err := l.Root("other"); err == nil || !strings.Contains(err.Error(), `no image "other"; known are dev`) {
+		if _, err := l.Root("other"); err == nil || !strings.Contains(err.Error(), `nothing in it is called "other"; there are: dev`) {
 			t.Errorf("error %v", err)
 		}
 		if got := l.Origins(); len(got) != 1 || got[0] != "registry.example.org/x" {
@@ -128,11 +130,11 @@ func TestLayout(t *testing.T) {
 }
 
 // Whatever goes wrong: no layout where none was, and the one that was is as before.
-func TestCreate_Refuses(t *testing.T) {
+func TestCreateLayout_Refuses(t *testing.T) {
 	dir := t.TempDir()
 	manifest := []byte("manifest")
 	root := descriptor(manifest)
-	w, err := Create(filepath.Join(dir, "new"), root)
+	w, err := CreateLayout(filepath.Join(dir, "new"), root)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,32 +149,32 @@ func TestCreate_Refuses(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 	there := filepath.Join(dir, "there")
-	if err := write(t, there, root, manifest); err != nil {
+	if err := writeLayout(t, there, root, manifest); err != nil {
 		t.Fatal(err)
 	}
-	if err := write(t, there, root, manifest, []byte("a layer")); err != nil {
+	if err := writeLayout(t, there, root, manifest, []byte("a layer")); err != nil {
 		t.Errorf("adding to a layout: %v", err)
 	}
-	if err := write(t, there, descriptor([]byte("another")), []byte("another")); err == nil || !strings.Contains(err.Error(), "has another image") {
+	if err := writeLayout(t, there, descriptor([]byte("another")), []byte("another")); err == nil || !strings.Contains(err.Error(), "has another image") {
 		t.Errorf("error %v", err)
 	}
 	full := filepath.Join(dir, "full")
 	if err := os.MkdirAll(filepath.Join(full, "x"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := write(t, full, root, manifest); err == nil || !strings.Contains(err.Error(), "neither empty nor a layout") {
+	if err := writeLayout(t, full, root, manifest); err == nil || !strings.Contains(err.Error(), "neither empty nor a layout") {
 		t.Errorf("error %v", err)
 	}
 }
 
-func TestOpen_Refuses(t *testing.T) {
+func TestOpen_BadIndex(t *testing.T) {
 	for name, tc := range map[string]struct{ index, want string }{
-		"not JSON":    {`{`, "index.json: unexpected end"},
+		"not JSON":    {`{`, "index.json: unexpected EOF"},
 		"no images":   {`{"manifests": []}`, "names no image"},
 		"a path":      {`{"manifests": [{"digest": "sha256:../../../etc/passwd", "size": 1}]}`, "invalid checksum digest"},
-		"another sum": {`{"manifests": [{"digest": "sha512:` + strings.Repeat("0", 128) + `", "size": 1}]}`, `digest "sha512:`},
+		"another sum": {`{"manifests": [{"digest": "sha512:` + strings.Repeat("0", 128) + `", "size": 1}]}`, `digest sha512:`},
 		"size":        {`{"manifests": [{"digest": "sha256:` + strings.Repeat("0", 64) + `", "size": -1}]}`, "negative size"},
-		"large":       {strings.Repeat(" ", MaxManifestSize+1), "over 4194304 bytes"},
+		"large":       {strings.Repeat(" ", image.MaxMetadataSize+1), "want at most 4194304"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -184,7 +186,7 @@ func TestOpen_Refuses(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "it has no index.json") {
+	if _, err := Open(t.TempDir()); err == nil || !strings.Contains(err.Error(), "the directory has no index.json") {
 		t.Errorf("error %v", err)
 	}
 }
