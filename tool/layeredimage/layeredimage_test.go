@@ -303,7 +303,7 @@ func TestStream_Bad(t *testing.T) {
 		"no customisation":    {set(func(c *Conf) { c.CustomisationLayer = "/nix/store/00000000000000000000000000000000-gone" }), "customisation_layer /nix/store/00000000000000000000000000000000-gone: "},
 		"wrong checksum":      {set(func(c *Conf) { c.CustomisationLayer = custom(strings.Repeat("0", 64)+"\n", "x") }), "LayerHash mismatch"},
 		"a checksum no hash":  {set(func(c *Conf) { c.CustomisationLayer = custom("none", "x") }), "checksum: "},
-		"no base":             {set(func(c *Conf) { c.FromImage = "/gone.tar" }), "from_image: stat /gone.tar"},
+		"no base":             {set(func(c *Conf) { c.FromImage = "/gone.tar" }), "from_image: /gone.tar: no such file"},
 		"a name that is none": {set(func(c *Conf) { c.RepoTag = "A B" }), `image name "A B"`},
 		"too many layers": {set(func(c *Conf) {
 			c.StoreLayers = slices.Repeat(c.StoreLayers[:1], 125)
