@@ -16,7 +16,7 @@ import (
 )
 
 func newDiffCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, files bool
 	var which imageFlags
 	c := &cobra.Command{
 		Use:   "diff OLD NEW",
@@ -28,11 +28,15 @@ A package is a store path's name without its version, as Nix splits it. One
 that is "rebuilt" has the same version by another path: something that it was
 built of is another.
 
-Of two images (OCI layouts or archives) it shows the same of the store paths in
-them, and which bytes have to be transferred to who has the old one.`,
+Of two images it shows the same of the store paths in
+them, and which bytes have to be transferred to who has the old one; with --files, also
+which files came, went and changed. Layers of an image in a registry are fetched only
+where its history doesn't tell its store paths, or for --files.
+` + imageArguments,
 		Example: `  strata diff old.json strata.lock.json
   git show HEAD:strata.lock.json | strata diff /dev/stdin strata.lock.json
-  strata diff old.tar web.tar`,
+  strata diff old.tar web.tar
+  strata diff registry.example.org/team/web:1.0 //app:image --files`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return usagef("want two locks or two images, found %d", len(args))
@@ -41,7 +45,10 @@ them, and which bytes have to be transferred to who has the old one.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if looksLikeImage(args[0]) && looksLikeImage(args[1]) {
-				return diffImages(cmd, args[0], args[1], &which, asJSON)
+				return diffImages(cmd, args[0], args[1], &which, files, asJSON)
+			}
+			if files {
+				return usagef("--files is for images")
 			}
 			before, err := lock.Read(args[0])
 			if err != nil {
@@ -60,6 +67,7 @@ them, and which bytes have to be transferred to who has the old one.`,
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	c.Flags().BoolVar(&files, "files", false, "of images: compare all files, too")
 	which.register(c.Flags())
 	return c
 }
@@ -86,7 +94,7 @@ func diffText(d *lock.Diff, all bool) string {
 			t.row("", "", "", "from "+cmp.Or(r.OldSource, "the project file")+" → "+cmp.Or(r.NewSource, "the project file"))
 		}
 	}
-	packageRows(&t, d)
+	packageRows(&t, d, true)
 	if len(d.Paths.Changed) > 0 {
 		t.head("the same paths, otherwise")
 	}
@@ -100,7 +108,7 @@ func diffText(d *lock.Diff, all bool) string {
 		settingRows(&t, s)
 	}
 	if all {
-		pathRows(&t, d)
+		pathRows(&t, d, true)
 		layerRows(&t, d)
 	}
 	t.head("")
@@ -120,7 +128,8 @@ func diffText(d *lock.Diff, all bool) string {
 	return t.String()
 }
 
-func packageRows(t *table, d *lock.Diff) {
+// packageRows lists packages, with what they are in bytes where sizes are known.
+func packageRows(t *table, d *lock.Diff, sizes bool) {
 	for _, change := range []string{lock.Updated, lock.Added, lock.Removed, lock.Rebuilt} {
 		first := true
 		for _, p := range d.Packages {
@@ -131,7 +140,11 @@ func packageRows(t *table, d *lock.Diff) {
 				t.head(change)
 				first = false
 			}
-			t.row("", p.Name, versionsText(p), formatDelta(p.NewNarBytes-p.OldNarBytes))
+			row := []string{"", p.Name, versionsText(p)}
+			if sizes {
+				row = append(row, formatDelta(p.NewNarBytes-p.OldNarBytes))
+			}
+			t.row(row...)
 		}
 	}
 }
@@ -157,16 +170,23 @@ func settingRows(t *table, s lock.SettingChange) {
 	}
 }
 
-func pathRows(t *table, d *lock.Diff) {
+// pathRows lists paths that came and went, with their sizes where these are known.
+func pathRows(t *table, d *lock.Diff, sizes bool) {
+	size := func(p lock.PathSize) []string {
+		if !sizes {
+			return nil
+		}
+		return []string{formatBytes(p.NarSize)}
+	}
 	if len(d.Paths.Added)+len(d.Paths.Removed) == 0 {
 		return
 	}
 	t.head("paths")
 	for _, p := range d.Paths.Added {
-		t.row("", "+ "+p.Path.Base(), formatBytes(p.NarSize))
+		t.row(append([]string{"", "+ " + p.Path.Base()}, size(p)...)...)
 	}
 	for _, p := range d.Paths.Removed {
-		t.row("", "- "+p.Path.Base(), formatBytes(p.NarSize))
+		t.row(append([]string{"", "- " + p.Path.Base()}, size(p)...)...)
 	}
 }
 

@@ -20,10 +20,11 @@ func newExportCommand() *cobra.Command {
 		Short: "Write an image's root file system as one tar",
 		Long: `Writes what a container of the image would find below /, as one tar: all layers
 with what upper ones replace and remove in lower ones. Owners, modes, times, hard
-links and extended attributes stay. IMAGE is an OCI layout or an archive.
+links and extended attributes stay.
 
 Nothing is unpacked; each layer is read two times. Memory grows with the number of
-paths in the image, about 300 bytes each.`,
+paths in the image, about 300 bytes each.
+` + imageArguments,
 		Example: `  strata export web.tar -o rootfs.tar
   strata export web.oci | tar -x -C /var/lib/machines/web`,
 		Args: oneArgument("image"),
@@ -38,13 +39,13 @@ paths in the image, about 300 bytes each.`,
 }
 
 func (f *exportFlags) run(cmd *cobra.Command, path string) error {
-	file, img, err := f.image.open(path)
+	file, err := f.image.open(cmd, path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	var layers []flatten.Layer
-	for _, l := range img.Layers {
+	for _, l := range file.Image.Layers {
 		layers = append(layers, l.Uncompressed)
 	}
 	return stopped(cmd.Context(), writeOutput(cmd, f.output, func(w io.Writer) error {

@@ -15,32 +15,99 @@ import (
 	"github.com/rules-strata/rules_strata/tool/imagefile"
 )
 
-// imageFlags say which image of a file is meant.
+// imageFlags say which image is meant, of those that an argument IMAGE names: a file, a target of
+// Bazel's, or a reference to a registry.
 type imageFlags struct {
 	name     string
 	platform string
+	insecure []string
 }
+
+// imageArguments is what help says of the argument IMAGE.
+const imageArguments = `
+IMAGE is an OCI layout or an archive (docker's, OCI's, or what strata build makes);
+or a target of Bazel's that was built (//app:image; Bazel, or $BAZEL, is asked for its file); or an image
+in a registry, with its tag or digest (registry.example.org/team/web:1.0).`
 
 func (f *imageFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.name, "image", "", "which image, where the file has several: a `NAME`, a layout's tag or a digest")
 	fl.StringVar(&f.platform, "platform", "", "which image of an index: `OS/ARCHITECTURE[/VARIANT]`")
+	fl.StringArrayVar(&f.insecure, "insecure", nil, "a registry `HOST[:PORT]` with which plain HTTP may be spoken; repeatable (loopback needs no leave)")
 }
 
-// open opens the image that is meant in the file at path. The caller closes the file.
-func (f *imageFlags) open(path string) (*imagefile.File, *imagefile.Image, error) {
+// openImage is an image that is open, wherever it was.
+type openImage struct {
+	*imagefile.File
+	Image *imagefile.Image
+	// remote says that it came from a registry.
+	remote bool
+
+	temporary string // the folder to remove
+}
+
+// Close closes the file, and removes what was fetched.
+func (o *openImage) Close() {
+	if o.File != nil {
+		o.File.Close()
+	}
+	if o.temporary != "" {
+		os.RemoveAll(o.temporary)
+	}
+}
+
+// open opens the image that an argument means, with its layers. The caller closes it.
+func (f *imageFlags) open(cmd *cobra.Command, arg string) (*openImage, error) {
+	return f.openWith(cmd, arg, true)
+}
+
+// openWith is open; without layers, those of an image in a registry aren't fetched.
+func (f *imageFlags) openWith(cmd *cobra.Command, arg string, layers bool) (*openImage, error) {
+	if isReference(arg) && !isLabel(arg) {
+		return f.remoteImage(cmd, arg, layers)
+	}
+	path, err := imagePath(cmd, arg)
+	if err != nil {
+		return nil, err
+	}
+	o := &openImage{}
+	if o.File, err = imagefile.Open(path); err != nil {
+		return nil, advisePath(arg, err)
+	}
+	if o.Image, err = f.choose(o.File); err != nil {
+		o.Close()
+		return nil, err
+	}
+	return o, nil
+}
+
+// openAll opens a file with all its images, in a registry of all platforms, and returns where it is. The caller closes it.
+func (f *imageFlags) openAll(cmd *cobra.Command, arg string) (*openImage, string, error) {
+	if isReference(arg) && !isLabel(arg) {
+		return f.remoteImages(cmd, arg)
+	}
+	path, err := imagePath(cmd, arg)
+	if err != nil {
+		return nil, "", err
+	}
 	file, err := imagefile.Open(path)
-	if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(path, "//") {
-		err = &hinted{err, "for a target of Bazel's, name the file that it builds, or run the target's own load rule"}
+	return &openImage{File: file}, path, advisePath(arg, err)
+}
+
+// imagePath is the file that an argument means, which is no reference: itself, or what a label's target builds.
+func imagePath(cmd *cobra.Command, arg string) (string, error) {
+	if _, err := os.Lstat(arg); err == nil || !isLabel(arg) {
+		return arg, nil
 	}
-	if err != nil {
-		return nil, nil, err
+	path, err := labelFile(cmd.Context(), arg)
+	return path, stopped(cmd.Context(), err)
+}
+
+// advisePath adds to an error about a file that isn't there what else an argument may be.
+func advisePath(arg string, err error) error {
+	if errors.Is(err, fs.ErrNotExist) && strings.Contains(arg, "/") && !strings.HasPrefix(arg, "/") && !strings.HasPrefix(arg, ".") {
+		return &hinted{err, "an image in a registry is named with its tag or digest: " + arg + ":latest"}
 	}
-	img, err := f.choose(file)
-	if err != nil {
-		file.Close()
-		return nil, nil, err
-	}
-	return file, img, nil
+	return err
 }
 
 func (f *imageFlags) choose(file *imagefile.File) (*imagefile.Image, error) {

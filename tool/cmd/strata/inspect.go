@@ -23,6 +23,7 @@ import (
 type inspectFlags struct {
 	image imageFlags
 	why   string
+	whole bool
 	json  bool
 }
 
@@ -32,14 +33,20 @@ func newInspectCommand() *cobra.Command {
 		Use:   "inspect IMAGE",
 		Short: "Show what an image is and which store paths it holds",
 		Long: `Shows an image's digests, config and layers, and the store paths in them with
-their sizes, whoever made the image. IMAGE is an OCI layout or an archive.
+their sizes, whoever made the image.
 
 --why tells who pulls a store path in: the shortest chain of references from what
 the config names (or, if it names none, from what nothing refers to), and all paths that
 refer to it. References are found as Nix finds them, by the hash parts in the
-files' contents; so it works without a lock and without a store.`,
+files' contents; so it works without a lock and without a store.
+
+Of an image in a registry the layers are fetched only with --whole or --why. Otherwise
+the store paths are those that the image's history tells of.
+` + imageArguments,
 		Example: `  strata inspect web.tar
   strata inspect web.oci --why openssl
+  strata inspect registry.example.org/team/web:1.0
+  strata inspect //app:image
   strata inspect web.tar --json | jq '.store_paths[] | select(.bytes > 1e6) | .path'`,
 		Args: oneArgument("image"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -48,6 +55,7 @@ files' contents; so it works without a lock and without a store.`,
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.why, "why", "", "who pulls a store `PATH` in; its name, or a part of it, will do")
+	fl.BoolVar(&f.whole, "whole", false, "fetch the layers of an image in a registry, too")
 	fl.BoolVar(&f.json, "json", false, "write JSON")
 	f.image.register(fl)
 	return c
@@ -103,11 +111,12 @@ type (
 )
 
 func (f *inspectFlags) run(cmd *cobra.Command, path string) error {
-	file, img, err := f.image.open(path)
+	file, err := f.image.openWith(cmd, path, f.whole || f.why != "")
 	if err != nil {
 		return err
 	}
 	defer file.Close()
+	img := file.Image
 	progress := newProgress(cmd.ErrOrStderr())
 	progress.show("reading %s", path)
 	inv, shallow, err := readInventory(cmd.Context(), img)
@@ -123,7 +132,7 @@ func (f *inspectFlags) run(cmd *cobra.Command, path string) error {
 	if err != nil {
 		return stopped(cmd.Context(), err)
 	}
-	out := describeImage(file, img, inv)
+	out := describeImage(file.File, img, inv)
 	if f.why != "" {
 		if out.Why, err = f.whyPath(img, inv); err != nil {
 			return err
@@ -135,7 +144,7 @@ func (f *inspectFlags) run(cmd *cobra.Command, path string) error {
 	case f.why != "":
 		_, err = io.WriteString(cmd.OutOrStdout(), whyText(out.Why))
 	default:
-		_, err = io.WriteString(cmd.OutOrStdout(), inspectText(img, out))
+		_, err = io.WriteString(cmd.OutOrStdout(), inspectText(file, out))
 	}
 	return err
 }
@@ -159,7 +168,7 @@ func readInventory(ctx context.Context, img *imagefile.Image) (inv *inventory.In
 			continue // Somebody else's.
 		}
 		for _, p := range paths {
-			inv.Paths = append(inv.Paths, &inventory.Path{Path: p.Path, Layer: i, NarFault: imagefile.ErrAbsent})
+			inv.Paths = append(inv.Paths, &inventory.Path{Path: p.Path, Layer: i, NarHash: p.NarHash, NarFault: imagefile.ErrAbsent})
 		}
 	}
 	return inv, true, nil
@@ -207,7 +216,7 @@ func describeImage(file *imagefile.File, img *imagefile.Image, inv *inventory.In
 }
 
 // inspectText is what people read.
-func inspectText(img *imagefile.Image, out *inspectJSON) string {
+func inspectText(file *openImage, out *inspectJSON) string {
 	var t table
 	t.head("")
 	t.row("digest", out.Digest)
@@ -216,10 +225,10 @@ func inspectText(img *imagefile.Image, out *inspectJSON) string {
 	for i, n := range out.Tags {
 		t.row([]string{"tags", ""}[min(i, 1)], familiar(n))
 	}
-	if img.Spec.Created != nil {
-		t.row("created", img.Spec.Created.UTC().Format("2006-01-02T15:04:05Z"))
+	if spec := &file.Image.Spec; spec.Created != nil {
+		t.row("created", spec.Created.UTC().Format("2006-01-02T15:04:05Z"))
 	}
-	c := img.Spec.Config
+	c := file.Image.Spec.Config
 	list := func(name string, values []string) {
 		if len(values) > 0 {
 			t.row(name, strings.Join(values, " "))
@@ -247,7 +256,7 @@ func inspectText(img *imagefile.Image, out *inspectJSON) string {
 			what = cmp.Or(l.History, "no store path")
 		}
 		if !l.Present {
-			what += " (not in the file)"
+			what += map[bool]string{false: " (not in the file)", true: " (not fetched)"}[file.remote]
 		}
 		t.row("", fmt.Sprintf("%d", i+1), l.Digest[:19], shortenText(what, 60), formatBytes(l.Bytes))
 	}
@@ -255,13 +264,21 @@ func inspectText(img *imagefile.Image, out *inspectJSON) string {
 	for _, p := range out.StorePaths {
 		sum += p.Bytes
 	}
-	if n := len(out.StorePaths); n > 0 {
+	// Without the layers nobody knows sizes.
+	shallow := slices.ContainsFunc(out.Layers, func(l inspectLayer) bool { return !l.Present })
+	if n := len(out.StorePaths); n > 0 && shallow {
+		t.head(fmt.Sprintf("%d store paths, by the image's history", n))
+	} else if n > 0 {
 		t.head(fmt.Sprintf("%d store paths, %s", n, formatBytes(sum)))
 	}
 	paths := slices.Clone(out.StorePaths)
 	slices.SortStableFunc(paths, func(a, b inspectPath) int { return cmp.Compare(b.Bytes, a.Bytes) })
 	for _, p := range paths {
-		t.row("", store.Path(p.Path).Base(), fmt.Sprintf("layer %d", p.Layer+1), formatBytes(p.Bytes))
+		row := []string{"", store.Path(p.Path).Base(), fmt.Sprintf("layer %d", p.Layer+1), formatBytes(p.Bytes)}
+		if shallow {
+			row = row[:3]
+		}
+		t.row(row...)
 	}
 	if out.Other.Entries > 0 {
 		t.head("")

@@ -49,7 +49,6 @@ func newLoadCommand() *cobra.Command {
 		Use:   "load IMAGE [run [OPTION]... [-- ARG...]]",
 		Short: "Put an image into docker, podman or containerd",
 		Long: `Loads an image into the container runtime that runs here, and prints its name.
-IMAGE is an OCI layout or an archive (docker's, OCI's, or what strata build makes).
 
 Layers that the runtime has aren't sent again, and the archive is made as it is
 sent: nothing is written to the disk. docker is spoken to by its socket
@@ -57,7 +56,8 @@ sent: nothing is written to the disk. docker is spoken to by its socket
 podman reads the blobs where they are.
 
 With "run", a container of the image is started: options go to the runtime's own
-run command, what follows -- to the program.`,
+run command, what follows -- to the program.
+` + imageArguments,
 		Example: `  strata load web.tar
   strata load web.oci --tag web:dev --runtime podman
   strata load web.tar run --rm --publish 8080:8080 -- --verbose`,
@@ -104,12 +104,12 @@ func (f *loadFlags) run(cmd *cobra.Command, args []string) error {
 	if f.place.Runtime != "" && !slices.Contains(load.Names(), f.place.Runtime) {
 		return usagef("--runtime: want one of %s, found %q", strings.Join(load.Names(), ", "), f.place.Runtime)
 	}
-	file, img, err := f.image.open(path)
+	file, err := f.image.open(cmd, path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	names, err := tagNames(f.tags, img)
+	names, err := tagNames(f.tags, file.Image)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (f *loadFlags) run(cmd *cobra.Command, args []string) error {
 	progress := newProgress(cmd.ErrOrStderr())
 	began := time.Now()
 	progress.show("%s: asking what it has", runtime)
-	r, err := runtime.Load(cmd.Context(), img, names, load.Options{Progress: func(sent int64) {
+	r, err := runtime.Load(cmd.Context(), file.Image, names, load.Options{Progress: func(sent int64) {
 		progress.show("%s: %s sent", runtime, formatBytes(sent))
 	}})
 	progress.clear()
@@ -138,7 +138,7 @@ func (f *loadFlags) run(cmd *cobra.Command, args []string) error {
 		file.Close()
 		return runImage(runtime, name, rest[1:])
 	}
-	return f.print(cmd.OutOrStdout(), runtime, img, names, r)
+	return f.print(cmd.OutOrStdout(), runtime, file.Image, names, r)
 }
 
 func (f *loadFlags) print(w io.Writer, runtime load.Runtime, img *imagefile.Image, names []string, r *load.Result) error {

@@ -42,8 +42,9 @@ func newLsCommand() *cobra.Command {
 		Use:   "ls IMAGE [PATH]",
 		Short: "List the files of an image",
 		Long: `Lists what a container of the image finds in the directory PATH (/ if none is
-given), or, with --recursive, below it: mode, owner, size and name. IMAGE is an
-OCI layout or an archive. Symlinks on the way to PATH aren't followed.`,
+given), or, with --recursive, below it: mode, owner, size and name. Symlinks on the
+way to PATH aren't followed.
+` + imageArguments,
 		Example: `  strata ls web.tar /nix/store
   strata ls web.oci -r --json | jq -r 'select(.mode == "4755") | .name'`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -64,7 +65,7 @@ OCI layout or an archive. Symlinks on the way to PATH aren't followed.`,
 }
 
 func (f *lsFlags) run(cmd *cobra.Command, args []string) error {
-	file, img, err := f.image.open(args[0])
+	file, err := f.image.open(cmd, args[0])
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func (f *lsFlags) run(cmd *cobra.Command, args []string) error {
 		at = strings.TrimPrefix(path.Clean("/"+args[1]), "/")
 	}
 	var layers []flatten.Layer
-	for _, l := range img.Layers {
+	for _, l := range file.Image.Layers {
 		layers = append(layers, l.Uncompressed)
 	}
 	r, w := io.Pipe()

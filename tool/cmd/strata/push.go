@@ -45,8 +45,8 @@ func newPushCommand() *cobra.Command {
 		Use:   "push IMAGE [[REGISTRY/]REPOSITORY[:TAG]]",
 		Short: "Send an image to a registry, as far as it lacks it",
 		Long: `Makes a repository hold an image, or an index with its images, and has tags name it.
-IMAGE is an OCI image layout (a directory, or a tar such as strata build writes), or
-what the rule image_push writes for ` + "`bazel run`" + `.
+IMAGE is an OCI image layout or an archive (docker's, OCI's, or what strata build writes); a target of
+Bazel's that was built (//app:image); or what the rule image_push writes for ` + "`bazel run`" + `.
 
 The registry is asked before anything is sent. What it has costs one request; what another of its
 repositories has is mounted (--from). Only what it lacks is opened: in IMAGE itself, in a
@@ -118,7 +118,11 @@ func (f *pushFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	src, err := f.open(args[0])
+	image, err := imagePath(cmd, args[0])
+	if err != nil {
+		return err
+	}
+	src, err := f.open(image)
 	if err != nil {
 		return err
 	}

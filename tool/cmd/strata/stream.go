@@ -30,12 +30,13 @@ func newStreamCommand() *cobra.Command {
 		Use:   "stream IMAGE|CONF",
 		Short: "Write an image as an archive to standard output",
 		Long: `Writes an image as the archive that docker load, podman load, ctr images import
-and skopeo take. IMAGE is an OCI layout or an archive of any kind. Nothing is
-written to the disk, and every layer's digest is checked as it passes.
+and skopeo take. Nothing is written to the disk, but for what comes from a registry,
+and every layer's digest is checked as it passes.
 
 CONF is the JSON that nixpkgs' dockerTools.streamLayeredImage gives to its
 stream_layered_image.py: strata stream makes the same image of the same store, as
-a docker archive. Every file is read once.`,
+a docker archive. Every file is read once.
+` + imageArguments,
 		Example: `  strata stream web.oci | docker load
   strata stream conf.json | docker load
   strata stream web.oci --tag web:dev | ssh host podman load
@@ -70,17 +71,17 @@ func (f *streamFlags) run(cmd *cobra.Command, path string) error {
 	if f.store != "" {
 		return usagef("--store is for a CONF; %s is none", path)
 	}
-	file, img, err := f.image.open(path)
+	file, err := f.image.open(cmd, path)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	names, err := tagNames(f.tags, img)
+	names, err := tagNames(f.tags, file.Image)
 	if err != nil {
 		return err
 	}
 	err = writeOutput(cmd, f.output, func(w io.Writer) error {
-		return image.WriteArchive(cmd.Context(), w, img.Built(), img.Blobs(), names)
+		return image.WriteArchive(cmd.Context(), w, file.Image.Built(), file.Image.Blobs(), names)
 	})
 	return stopped(cmd.Context(), err)
 }

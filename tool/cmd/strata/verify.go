@@ -19,6 +19,7 @@ type verifyFlags struct {
 	allowUnsigned []string
 	deep          bool
 	json          bool
+	insecure      []string
 	network       fetchFlags
 }
 
@@ -34,12 +35,14 @@ hashes, its sizes, and that it is an archive which Nix would take.
 
 The trusted keys are those of the project file. All that is wrong is told.
 
-Of an IMAGE (an OCI layout or archive) all that it says of itself is computed
+Of an IMAGE all that it says of itself is computed
 again: digests, sizes, diff IDs, the order of entries. With --lock, the NAR of
 each store path is made again out of the layers, too, and must have the lock's
-hash, and what the path refers to must be in the image.`,
+hash, and what the path refers to must be in the image.
+` + imageArguments,
 		Example: `  strata verify
   strata verify web.tar --lock strata.lock.json
+  strata verify registry.example.org/team/web:1.0
   strata verify --deep --lock images/strata.lock.json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
@@ -61,6 +64,7 @@ hash, and what the path refers to must be in the image.`,
 	fl.StringArrayVar(&f.allowUnsigned, "allow-unsigned", nil, "in place of a project file's: the `URL` of a cache, as the lock has it, whose paths need no signature; repeatable")
 	fl.BoolVar(&f.deep, "deep", false, "read every NAR")
 	fl.BoolVar(&f.json, "json", false, "write what was found as JSON")
+	fl.StringArrayVar(&f.insecure, "insecure", nil, "of an image: a registry `HOST[:PORT]` with which plain HTTP may be spoken; repeatable (loopback needs no leave)")
 	f.network.register(fl)
 	return c
 }

@@ -26,7 +26,7 @@ type verifyImageJSON struct {
 
 // runImage recomputes all that an image says of itself, and, if a lock is given,
 // holds its store paths to that.
-func (f *verifyFlags) runImage(cmd *cobra.Command, path string) error {
+func (f *verifyFlags) runImage(cmd *cobra.Command, arg string) error {
 	for _, name := range []string{"project", "public-key", "allow-unsigned", "deep"} {
 		if cmd.Flags().Changed(name) {
 			return usagef("--%s is for a lock, not for an image", name)
@@ -39,17 +39,17 @@ func (f *verifyFlags) runImage(cmd *cobra.Command, path string) error {
 			return err
 		}
 	}
-	progress := newProgress(cmd.ErrOrStderr())
-	progress.show("reading %s", path)
-	defer progress.clear()
-	file, err := imagefile.Open(path)
+	file, path, err := (&imageFlags{insecure: f.insecure}).openAll(cmd, arg)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	if file.Form == imagefile.DockerArchive || file.Form == imagefile.Parts {
-		return &hinted{fmt.Errorf("%s: a %s names no blob by its digest, so there is little to check", path, file.Form), "make an archive or a layout of it first: strata stream -o FILE"}
+		return &hinted{fmt.Errorf("%s: a %s names no blob by its digest, so there is little to check", arg, file.Form), "make an archive or a layout of it first: strata stream -o FILE"}
 	}
+	progress := newProgress(cmd.ErrOrStderr())
+	progress.show("reading %s", arg)
+	defer progress.clear()
 	report, err := validate.Image(cmd.Context(), path)
 	if err != nil {
 		return stopped(cmd.Context(), err)
@@ -76,11 +76,11 @@ func (f *verifyFlags) runImage(cmd *cobra.Command, path string) error {
 	if f.json {
 		err = writeJSON(cmd.OutOrStdout(), out)
 	} else if len(out.Faults) == 0 {
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is right: %d blobs (%s), %d store paths%s\n", path, out.Blobs, formatBytes(out.Bytes), out.Paths,
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is right: %d blobs (%s), %d store paths%s\n", arg, out.Blobs, formatBytes(out.Bytes), out.Paths,
 			map[bool]string{true: " as " + f.lock + " has them"}[l != nil])
 	}
 	if err == nil && len(out.Faults) > 0 {
-		err = imageFaults(path, out.Faults)
+		err = imageFaults(arg, out.Faults)
 	}
 	return err
 }
