@@ -2,6 +2,7 @@ package registry
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,8 @@ type Options struct {
 	// Insecure are the registries, HOST or HOST:PORT, with which plain HTTP may be spoken though they are no
 	// loopback addresses.
 	Insecure []string
+	// RootCAs are the authorities whose certificates are taken. Default: the system's.
+	RootCAs *x509.CertPool
 	// UserAgent is sent with each request, before go-containerregistry's own. Default: "strata".
 	UserAgent string
 	// Jobs is how many blobs are under way at once. Default: 8.

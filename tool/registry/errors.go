@@ -3,6 +3,7 @@ package registry
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -163,6 +164,10 @@ func (c *Client) failure(ctx context.Context, err error, repo name.Repository) e
 	if err.Error() == "http: server gave HTTP response to HTTPS client" {
 		return permanentError{&plainHTTPError{repo.RegistryStr()}}
 	}
+	var cert *tls.CertificateVerificationError
+	if errors.As(err, &cert) {
+		return &certificateError{repo.RegistryStr(), cert}
+	}
 	var answer *transport.Error
 	if errors.As(err, &answer) { // of the login
 		e := &statusError{status: answer.StatusCode}
@@ -181,6 +186,26 @@ func (c *Client) failure(ctx context.Context, err error, repo name.Repository) e
 		return permanentError{errors.New(hidden)}
 	}
 	return err
+}
+
+// certificateError is a registry whose certificate isn't taken.
+type certificateError struct {
+	registry string
+	err      *tls.CertificateVerificationError
+}
+
+func (e *certificateError) Error() string {
+	return fmt.Sprintf("the certificate of %s can't be trusted: %v", e.registry, e.err.Err)
+}
+
+func (e *certificateError) Unwrap() error { return e.err }
+
+// Hint says what may help.
+func (e *certificateError) Hint() string {
+	if errors.As(e.err, new(x509.UnknownAuthorityError)) {
+		return "if its authority is one of yours, name the authority's certificate by --ca-file, or $SSL_CERT_FILE"
+	}
+	return ""
 }
 
 // temporary reports whether err may pass.

@@ -20,7 +20,7 @@ import (
 type imageFlags struct {
 	name     string
 	platform string
-	insecure []string
+	trust    trustFlags
 }
 
 // imageArguments is what help says of the argument IMAGE.
@@ -32,7 +32,7 @@ in a registry, with its tag or digest (registry.example.org/team/web:1.0).`
 func (f *imageFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.name, "image", "", "which image, where the file has several: a `NAME`, a layout's tag or a digest")
 	fl.StringVar(&f.platform, "platform", "", "which image of an index: `OS/ARCHITECTURE[/VARIANT]`")
-	fl.StringArrayVar(&f.insecure, "insecure", nil, "a registry `HOST[:PORT]` with which plain HTTP may be spoken; repeatable (loopback needs no leave)")
+	f.trust.register(fl)
 }
 
 // openImage is an image that is open, wherever it was.

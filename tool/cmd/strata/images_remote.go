@@ -87,7 +87,10 @@ func (f *imageFlags) puller(cmd *cobra.Command) (pull func(reference, dir string
 	}
 	t := newTransfer(cmd.ErrOrStderr(), false)
 	t.quiet = !t.terminal
-	client := (&registryFlags{insecure: f.insecure}).client(credentials, t, 0)
+	client, err := (&registryFlags{trust: f.trust}).client(credentials, t, 0)
+	if err != nil {
+		return nil, nil, err
+	}
 	return func(reference, dir string, layers bool) (string, error) {
 		ref, err := client.Reference(reference)
 		if err != nil {

@@ -74,7 +74,10 @@ func (f *pullFlags) run(cmd *cobra.Command, reference string) error {
 		return err
 	}
 	t := newTransfer(cmd.ErrOrStderr(), f.quiet)
-	client := f.client(credentials, t, 0)
+	client, err := f.client(credentials, t, 0)
+	if err != nil {
+		return err
+	}
 	defer client.CloseIdleConnections()
 	ref, err := client.Reference(reference)
 	if err != nil {

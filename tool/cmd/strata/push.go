@@ -129,7 +129,10 @@ func (f *pushFlags) run(cmd *cobra.Command, args []string) error {
 	defer src.close()
 
 	t := newTransfer(cmd.ErrOrStderr(), f.quiet)
-	client := f.client(credentials, t, f.chunk)
+	client, err := f.client(credentials, t, f.chunk)
+	if err != nil {
+		return err
+	}
 	defer client.CloseIdleConnections()
 	push := registry.Push{Content: src.content, Sources: src.sources, Recheck: f.recheck}
 	if push.Repository, push.Tags, err = f.target(client, src, args[1:]); err != nil {

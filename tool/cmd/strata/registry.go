@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/name"
@@ -13,17 +15,49 @@ import (
 	"github.com/rules-strata/rules_strata/tool/registry"
 )
 
+// trustFlags say which registries are spoken with though the machine doesn't know that they may be.
+type trustFlags struct {
+	insecure []string
+	caFiles  []string
+}
+
+func (f *trustFlags) register(fl *pflag.FlagSet) {
+	fl.StringArrayVar(&f.insecure, "insecure", nil, "a registry `HOST[:PORT]` with which plain HTTP may be spoken; repeatable (loopback needs no leave)")
+	fl.StringArrayVar(&f.caFiles, "ca-file", nil, "a `FILE` of certificates (PEM) whose authorities are trusted beside the system's; repeatable")
+}
+
+// authorities are the system's with those of the files; nil for the system's alone.
+func (f *trustFlags) authorities() (*x509.CertPool, error) {
+	if len(f.caFiles) == 0 {
+		return nil, nil
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range f.caFiles {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("--ca-file: %w", err)
+		}
+		if !pool.AppendCertsFromPEM(b) {
+			return nil, fmt.Errorf("--ca-file: %s holds no certificate: want PEM", file)
+		}
+	}
+	return pool, nil
+}
+
 // registryFlags are the flags of every command that speaks to registries.
 type registryFlags struct {
-	insecure []string
-	jobs     int
-	quiet    bool
-	json     bool
-	network  fetchFlags
+	trust   trustFlags
+	jobs    int
+	quiet   bool
+	json    bool
+	network fetchFlags
 }
 
 func (f *registryFlags) register(fl *pflag.FlagSet) {
-	fl.StringArrayVar(&f.insecure, "insecure", nil, "a registry `HOST[:PORT]` with which plain HTTP may be spoken; repeatable (loopback needs no leave)")
+	f.trust.register(fl)
 	fl.IntVar(&f.jobs, "jobs", 0, "how many blobs `N` are under way at once (default 8)")
 	fl.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing on the way")
 	fl.BoolVar(&f.json, "json", false, "print what was done as JSON")
@@ -31,15 +65,20 @@ func (f *registryFlags) register(fl *pflag.FlagSet) {
 }
 
 // client returns the client that the flags and the environment say. Its progress goes to t.
-func (f *registryFlags) client(credentials *fetch.Credentials, t *transfer, chunk int64) *registry.Client {
+func (f *registryFlags) client(credentials *fetch.Credentials, t *transfer, chunk int64) (*registry.Client, error) {
+	authorities, err := f.trust.authorities()
+	if err != nil {
+		return nil, err
+	}
 	return registry.New(registry.Options{
 		Keychain:  registry.Keychain(credentials),
-		Insecure:  f.insecure,
+		Insecure:  f.trust.insecure,
+		RootCAs:   authorities,
 		UserAgent: userAgent(),
 		Jobs:      f.jobs,
 		ChunkSize: chunk,
 		Progress:  t.show,
-	})
+	}), nil
 }
 
 // familiarName is a name as people write it: docker's own registry has one that nobody uses.

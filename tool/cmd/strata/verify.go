@@ -19,7 +19,7 @@ type verifyFlags struct {
 	allowUnsigned []string
 	deep          bool
 	json          bool
-	insecure      []string
+	registries    trustFlags
 	network       fetchFlags
 }
 
@@ -64,7 +64,7 @@ hash, and what the path refers to must be in the image.
 	fl.StringArrayVar(&f.allowUnsigned, "allow-unsigned", nil, "in place of a project file's: the `URL` of a cache, as the lock has it, whose paths need no signature; repeatable")
 	fl.BoolVar(&f.deep, "deep", false, "read every NAR")
 	fl.BoolVar(&f.json, "json", false, "write what was found as JSON")
-	fl.StringArrayVar(&f.insecure, "insecure", nil, "of an image: a registry `HOST[:PORT]` with which plain HTTP may be spoken; repeatable (loopback needs no leave)")
+	f.registries.register(fl)
 	f.network.register(fl)
 	return c
 }

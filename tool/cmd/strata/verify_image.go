@@ -39,7 +39,7 @@ func (f *verifyFlags) runImage(cmd *cobra.Command, arg string) error {
 			return err
 		}
 	}
-	file, path, err := (&imageFlags{insecure: f.insecure}).openAll(cmd, arg)
+	file, path, err := (&imageFlags{trust: f.registries}).openAll(cmd, arg)
 	if err != nil {
 		return err
 	}
