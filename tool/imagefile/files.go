@@ -15,7 +15,7 @@ import (
 // files is where the parts of an image are, by names joined with slashes.
 type files interface {
 	// open opens a regular file and tells its size.
-	open(name string) (io.ReadCloser, int64, error)
+	open(name string) (io.ReadSeekCloser, int64, error)
 	has(name string) bool
 	// path is the file on the disk that holds this one and nothing else; "" if there is none.
 	path(name string) string
@@ -38,7 +38,7 @@ func (d dirFiles) has(name string) bool {
 	return err == nil
 }
 
-func (d dirFiles) open(name string) (io.ReadCloser, int64, error) {
+func (d dirFiles) open(name string) (io.ReadSeekCloser, int64, error) {
 	at := d.path(name)
 	// Before it is opened: opening a pipe would wait for ever.
 	info, err := os.Stat(at)
@@ -169,13 +169,18 @@ func (t *tarFiles) has(name string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-func (t *tarFiles) open(name string) (io.ReadCloser, int64, error) {
+func (t *tarFiles) open(name string) (io.ReadSeekCloser, int64, error) {
 	s, err := t.find(name)
 	if err != nil {
 		return nil, 0, err
 	}
-	return io.NopCloser(io.NewSectionReader(t.in, s.at, s.size)), s.size, nil
+	return section{io.NewSectionReader(t.in, s.at, s.size)}, s.size, nil
 }
+
+// section is an entry of a tar, which stays open.
+type section struct{ *io.SectionReader }
+
+func (section) Close() error { return nil }
 
 func (*tarFiles) path(string) string { return "" }
 
