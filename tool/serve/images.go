@@ -54,7 +54,7 @@ func (s *Images) Add(name, path string) error {
 	if !ok {
 		tag = DefaultTag
 	}
-	if err := checkName(repository); err != nil {
+	if err := checkedName(repository); err != nil {
 		return fmt.Errorf("%s", err.Message)
 	}
 	if err := checkTag(tag); err != nil {

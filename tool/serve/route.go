@@ -51,11 +51,11 @@ func parseRoute(path string) (route, *Error) {
 	var r route
 	if name, ok := strings.CutSuffix(rest, "/tags/list"); ok {
 		r = route{kind: routeTags, repository: name}
-		return r, checkName(name)
+		return r, checkedName(name)
 	}
 	for _, upload := range []string{"/blobs/uploads", "/blobs/uploads/"} {
 		if name, ok := strings.CutSuffix(rest, upload); ok {
-			return route{kind: routeUpload, repository: name}, checkName(name)
+			return route{kind: routeUpload, repository: name}, checkedName(name)
 		}
 	}
 	at, last := -1, ""
@@ -68,7 +68,7 @@ func parseRoute(path string) (route, *Error) {
 	}{{"/manifests", routeManifest}, {"/blobs", routeBlob}, {"/referrers", routeReferrers}, {"/blobs/uploads", routeUpload}} {
 		if name, ok := strings.CutSuffix(rest[:max(at, 0)], k.word); ok {
 			r = route{k.kind, name, last}
-			if err := checkName(name); err != nil {
+			if err := checkedName(name); err != nil {
 				return r, err
 			}
 			return r, r.checkReference()
@@ -77,8 +77,15 @@ func parseRoute(path string) (route, *Error) {
 	return route{}, Errorf(CodeNameUnknown, "there is no such endpoint; a repository has manifests, blobs, tags/list and referrers")
 }
 
-// checkName wants a repository's name by the spec's grammar, which is docker's.
-func checkName(name string) *Error {
+// CheckName wants a repository's name by the spec's grammar, which is docker's.
+func CheckName(name string) error {
+	if err := checkedName(name); err != nil {
+		return err
+	}
+	return nil
+}
+
+func checkedName(name string) *Error {
 	if _, err := image.ParseReference("localhost/" + name); err != nil || strings.IndexByte(name, ':') >= 0 {
 		why := "want parts of lower-case letters and digits, with . _ __ or - between them, joined by /"
 		return Errorf(CodeNameInvalid, "repository name %.80q: %s", name, why)
