@@ -35,16 +35,37 @@ const (
 // touchInterval is how exact the time of last use is on the disk, for the next process.
 const touchInterval = time.Minute
 
+// documentsShare is which part of the limit there is beside it for what is known of layers and images: a blob is made again
+// from that, so a large one may not drive it out. There is room for minDocuments bytes at least.
+const (
+	documentsShare = 16
+	minDocuments   = 16 << 20
+)
+
 // cache is a folder of files of which those used longest ago go when there are too many bytes. It is one process' own.
 type cache struct {
-	dir   string
-	limit int64 // bytes
-	lock  io.Closer
+	dir  string
+	lock io.Closer
 
-	mu     sync.Mutex
-	files  map[string]*list.Element
+	mu        sync.Mutex
+	files     map[string]*list.Element
+	blobs     pool
+	documents pool
+}
+
+// pool is files that have a limit together.
+type pool struct {
+	limit  int64     // bytes
 	recent list.List // of *cached, the last used first
 	total  int64     // bytes
+}
+
+// poolOf is the pool of a file of that name.
+func (c *cache) poolOf(name string) *pool {
+	if strings.HasPrefix(name, blobsDir+"/") {
+		return &c.blobs
+	}
+	return &c.documents
 }
 
 // cached is a file of the cache.
@@ -60,7 +81,8 @@ type cached struct {
 
 // openCache opens the folder, and makes it if it isn't there. What a killed process left unfinished in it is removed.
 func openCache(dir string, limit int64) (*cache, error) {
-	c := &cache{dir: dir, limit: limit, files: map[string]*list.Element{}}
+	c := &cache{dir: dir, files: map[string]*list.Element{}}
+	c.blobs.limit, c.documents.limit = limit, max(limit/documentsShare, minDocuments)
 	for _, d := range []string{blobsDir, layersDir, imagesDir, listsDir} {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
 			return nil, err
@@ -76,7 +98,8 @@ func openCache(dir string, limit int64) (*cache, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.evict()
+	c.evict(&c.blobs)
+	c.evict(&c.documents)
 	return c, nil
 }
 
@@ -107,8 +130,9 @@ func (c *cache) scan() error {
 	}
 	slices.SortFunc(all, func(a, b *cached) int { return cmp.Or(b.touched.Compare(a.touched), cmp.Compare(a.name, b.name)) })
 	for _, f := range all {
-		c.files[f.name] = c.recent.PushBack(f)
-		c.total += f.size
+		p := c.poolOf(f.name)
+		c.files[f.name] = p.recent.PushBack(f)
+		p.total += f.size
 	}
 	return nil
 }
@@ -120,7 +144,7 @@ func (c *cache) names(folder string) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var names []string
-	for e := c.recent.Front(); e != nil; e = e.Next() {
+	for e := c.poolOf(folder + "/").recent.Front(); e != nil; e = e.Next() {
 		if name := e.Value.(*cached).name; strings.HasPrefix(name, folder+"/") {
 			names = append(names, name)
 		}
@@ -136,7 +160,7 @@ func (c *cache) use(name string) *cached {
 	if e == nil {
 		return nil
 	}
-	c.recent.MoveToFront(e)
+	c.poolOf(name).recent.MoveToFront(e)
 	f := e.Value.(*cached)
 	if now := time.Now(); now.Sub(f.touched) > touchInterval {
 		f.touched = now
@@ -216,9 +240,11 @@ func (c *cache) drop(f *cached) {
 
 // remove is drop for who holds mu.
 func (c *cache) remove(e *list.Element) {
-	f := c.recent.Remove(e).(*cached)
+	f := e.Value.(*cached)
+	p := c.poolOf(f.name)
+	p.recent.Remove(e)
 	delete(c.files, f.name)
-	c.total -= f.size
+	p.total -= f.size
 	os.Remove(c.path(f.name))
 }
 
@@ -238,19 +264,20 @@ func (c *cache) commit(f *atomicfile.File, name string) error {
 	if err := f.CommitAs(c.path(name)); err != nil {
 		return err
 	}
+	p := c.poolOf(name)
 	if e := c.files[name]; e != nil {
-		c.total -= c.recent.Remove(e).(*cached).size
+		p.total -= p.recent.Remove(e).(*cached).size
 	}
-	c.files[name] = c.recent.PushFront(&cached{name: name, size: info.Size(), touched: time.Now(), verified: true})
-	c.total += info.Size()
-	c.evict()
+	c.files[name] = p.recent.PushFront(&cached{name: name, size: info.Size(), touched: time.Now(), verified: true})
+	p.total += info.Size()
+	c.evict(p)
 	return nil
 }
 
 // evict removes what was used longest ago, until the rest is within the limit; but for the file used last, which may be over it alone.
-func (c *cache) evict() {
-	for c.total > c.limit && c.recent.Len() > 1 {
-		c.remove(c.recent.Back())
+func (c *cache) evict(p *pool) {
+	for p.total > p.limit && p.recent.Len() > 1 {
+		c.remove(p.recent.Back())
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/rules-strata/rules_strata/tool/layer"
 	"github.com/rules-strata/rules_strata/tool/lock"
 	"github.com/rules-strata/rules_strata/tool/narsource"
+	"github.com/rules-strata/rules_strata/tool/serve"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
@@ -173,10 +174,15 @@ func (s *Registry) writeLinks(ctx context.Context, f *atomicfile.File, l *lock.L
 	sticky := uint16(0o1777)
 	add(filelayer.Entry{Type: filelayer.TypeDirectory, Path: "tmp", Mode: &sticky, By: "/tmp"})
 	o := s.layerOptions(f)
-	return filelayer.Write(ctx, f, spec, filelayer.Sources{
+	file, err := filelayer.Write(ctx, f, spec, filelayer.Sources{
 		NAR:      func(p store.Path) (layer.NAR, error) { return l.NAR(s.o.Client, p), nil },
 		TempFile: o.TempFile,
 	}, o)
+	var of *filelayer.FileError
+	if errors.As(err, &of) {
+		return nil, serve.Errorf(serve.CodeManifestUnknown, "package %s: it is a file, and an image is made of what packages have in directories such as bin", of.Root.Name())
+	}
+	return file, err
 }
 
 // openBlob opens a layer's blob, and makes it anew where the cache has lost it.

@@ -35,7 +35,8 @@ type Options struct {
 	Client *fetch.Client
 	// CacheDir is the folder where blobs and images are kept; it is made if it isn't there. No two servers share one.
 	CacheDir string
-	// CacheSize is how many bytes are kept there, the lists of channels aside. Default: 10 GiB.
+	// CacheSize is how many bytes of layers are kept there. A sixteenth of it, and 16 MiB at least, is for what is known of
+	// layers and images beside it, and the lists of channels are. Default: 10 GiB.
 	CacheSize int64
 	// Compression is the layers', one of layer.Compressions. Default: gzip.
 	Compression string

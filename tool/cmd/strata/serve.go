@@ -242,7 +242,7 @@ func (l *serveLog) request(e serve.Event) {
 	if failed != "" {
 		text += ": " + strings.ReplaceAll(failed, "\n", "; ")
 	}
-	l.line(e.Time, text)
+	l.line(e.Time.Add(e.Duration), text)
 }
 
 // plainWord quotes s if it could be taken for something else on a line.
