@@ -172,9 +172,11 @@ func stampOf(path string) (string, error) {
 		return "", err
 	}
 	if info.IsDir() {
-		if info, err = os.Stat(filepath.Join(path, ocispec.ImageIndexFile)); err != nil {
-			return "", err
+		index, err := os.Stat(filepath.Join(path, ocispec.ImageIndexFile))
+		if err != nil {
+			return "", nil // Who opens it says what is missing.
 		}
+		info = index
 	}
 	return fmt.Sprintf("%d %d", info.Size(), info.ModTime().UnixNano()), nil
 }
