@@ -126,7 +126,11 @@ func (s *Registry) makeLayer(ctx context.Context, l *lock.Lock, r recipe, key st
 		return nil, err
 	}
 	s.made.Add(1)
-	s.o.Log("layer %s made: %d store paths, %d bytes", file.Descriptor.Digest, len(file.StorePaths), file.Descriptor.Size)
+	what := fmt.Sprintf("%d store paths", len(r.Paths))
+	if r.Links {
+		what = "links to " + what
+	}
+	s.o.Log("layer %s made: %s, %d bytes", file.Descriptor.Digest, what, file.Descriptor.Size)
 	return file, s.cache.put(layersDir+"/"+key, b)
 }
 
