@@ -22,6 +22,8 @@ type Query struct {
 	Version string
 	// Output is the derivation's output, such as "dev"; "" and "out" for the main one.
 	Output string
+	// FoldCase says that letters in Name and Version match in either case, but a package of this very name goes before others.
+	FoldCase bool
 
 	prefix *regexp.Regexp // what Set puts before Name; nil for nothing
 }
@@ -32,14 +34,20 @@ type Query struct {
 //	nginx-1.26.3               by name and version
 //	openssl^bin, openssl.bin   one of its outputs; nginx-1.26.3-doc as the store path says it
 //	python3Packages.requests   out of a package set: python3.12-requests-2.32.3
-func ParseQuery(s string) (Query, error) {
+func ParseQuery(s string) (Query, error) { return parseQuery(s, false) }
+
+// ParseFolded is [ParseQuery] for where there are no capital letters, as in the names of images: the result's FoldCase is set,
+// and python3packages.requests is of python3Packages.
+func ParseFolded(s string) (Query, error) { return parseQuery(s, true) }
+
+func parseQuery(s string, fold bool) (Query, error) {
 	bad := func(format string, args ...any) (Query, error) {
 		return Query{}, fmt.Errorf("package %.300q: %w", s, fmt.Errorf(format, args...))
 	}
 	if s == "" || len(s) > maxQuery {
 		return bad("want 1 to %d characters", maxQuery)
 	}
-	var q Query
+	q := Query{FoldCase: fold}
 	name, output, ok := strings.Cut(s, "^")
 	if ok {
 		if err := CheckOutput(output); err != nil {
@@ -48,11 +56,11 @@ func ParseQuery(s string) (Query, error) {
 		q.Output = output
 	}
 	if set, rest, ok := strings.Cut(name, "."); ok {
-		prefix, known := prefixOf(set)
+		prefix, known := prefixOf(set, fold)
 		switch {
 		case known:
 			q.Set, q.prefix, name = set, prefix, rest
-		case strings.HasSuffix(set, "Packages"):
+		case strings.HasSuffix(set, "Packages"), fold && strings.HasSuffix(strings.ToLower(set), "packages"):
 			return bad("no package set %s is known; write the name as the store path has it, such as python3.12-requests; known are %s", set, knownSets)
 		}
 	}
@@ -144,9 +152,13 @@ var knownSets = func() string {
 const attributeVersion = `([0-9]*|(?:_[0-9]+)+)`
 
 // prefixOf returns what the package set of that name puts before its packages' names.
-func prefixOf(attribute string) (prefix *regexp.Regexp, known bool) {
+func prefixOf(attribute string, fold bool) (prefix *regexp.Regexp, known bool) {
+	begin := "^"
+	if fold {
+		begin = "(?i)^"
+	}
 	for _, s := range sets {
-		m := regexp.MustCompile("^" + strings.Replace(s.attribute, "#", attributeVersion, 1) + "$").FindStringSubmatch(attribute)
+		m := regexp.MustCompile(begin + strings.Replace(s.attribute, "#", attributeVersion, 1) + "$").FindStringSubmatch(attribute)
 		if m == nil {
 			continue
 		}

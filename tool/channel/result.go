@@ -23,6 +23,8 @@ type match struct {
 	interpreter string
 	// version is what follows the name; it may end in an output.
 	version string
+	// folded: the name is the query's only if case doesn't count.
+	folded bool
 }
 
 // add looks at one path of the list.
@@ -37,10 +39,10 @@ func (r *Result) add(p store.Path) error {
 		name, interpreter = name[at[1]:], name[:at[1]]
 	}
 	switch base, version := store.SplitName(name); {
-	case base == q.Name:
-		r.matches = append(r.matches, match{p, interpreter, version})
-	case q.Output != "" && q.Version == "" && version == "" && name == q.Name+"-"+q.Output: // a package without a version
-		r.matches = append(r.matches, match{p, interpreter, q.Output})
+	case q.same(base, q.Name):
+		r.matches = append(r.matches, match{p, interpreter, version, base != q.Name})
+	case q.Output != "" && q.Version == "" && version == "" && q.same(name, q.Name+"-"+q.Output): // a package without a version
+		r.matches = append(r.matches, match{p, interpreter, q.Output, name != q.Name+"-"+q.Output})
 	case len(r.matches) == 0:
 		r.near.add(interpreter, base)
 	}
@@ -50,12 +52,18 @@ func (r *Result) add(p store.Path) error {
 	return nil
 }
 
+// same reports whether two names are one to the query.
+func (q *Query) same(a, b string) bool { return a == b || q.FoldCase && strings.EqualFold(a, b) }
+
 // Paths returns the store paths that the query means, sorted and at least one.
 // Several have the same name and differ in their hash: they are of several
 // systems, which the list doesn't tell, or built twice. Its errors are [NotFoundError] and [AmbiguousError].
 func (r *Result) Paths() ([]store.Path, error) {
 	if len(r.matches) == 0 {
 		return nil, &NotFoundError{Query: r.Query, Near: r.near.names()}
+	}
+	if slices.ContainsFunc(r.matches, func(m match) bool { return !m.folded }) {
+		r.matches = slices.DeleteFunc(r.matches, func(m match) bool { return m.folded })
 	}
 	found := r.choose()
 	if len(found) == 0 {
@@ -81,14 +89,14 @@ func (r *Result) choose() []match {
 	}
 	var whole, found []match
 	for _, m := range r.matches {
-		if q.Version != "" && m.version == q.Version && q.Output == "" {
+		if q.Version != "" && q.same(m.version, q.Version) && q.Output == "" {
 			whole = append(whole, m)
 		}
 		version, output := m.version, ""
 		if v, o, ok := splitOutput(m.version); ok && (commonOutputs[o] || versions[m.interpreter+v]) {
 			version, output = v, o
 		}
-		if output == strings.TrimPrefix(q.Output, "out") && (q.Version == "" || version == q.Version) {
+		if output == strings.TrimPrefix(q.Output, "out") && (q.Version == "" || q.same(version, q.Version)) {
 			found = append(found, m)
 		}
 	}

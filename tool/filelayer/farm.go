@@ -146,7 +146,7 @@ func (g *gatherer) farms() {
 		}
 		root := g.roots[e.Root]
 		if root.kind != nar.Directory {
-			g.fault(fmt.Errorf("%s: %s is a file, no directory; an entry of type %q can link to it", e.by(), e.Root, TypeSymlink))
+			g.fault(&FileError{e.by(), e.Root})
 			continue
 		}
 		subdirs := e.Subdirs
@@ -177,6 +177,18 @@ func (g *gatherer) farms() {
 		}
 		g.merge(to, parts)
 	}
+}
+
+// FileError says that links are wanted to all that is in a store path, which is a file.
+type FileError struct {
+	// By says who wants them.
+	By   string
+	Root store.Path
+}
+
+// Error says what to do instead.
+func (e *FileError) Error() string {
+	return fmt.Sprintf("%s: %s is a file, no directory; an entry of type %q can link to it", e.By, e.Root, TypeSymlink)
 }
 
 func joinText(a, b string) string {

@@ -51,8 +51,20 @@ func (l *Layer) open() (io.ReadCloser, error) {
 	return readCloser{store.NewVerifiedReader(in, l.Descriptor.Size, want, "Blob"), in}, nil
 }
 
+// OpenSeeker opens the blob for who reads it here and there, as for ranges. Its bytes aren't checked, but for their
+// number: read them through [Layer.Open] first.
+func (l *Layer) OpenSeeker() (io.ReadSeekCloser, error) {
+	in, err := l.seeker()
+	if err != nil {
+		return nil, l.about(err)
+	}
+	return in, nil
+}
+
 // raw opens the blob for who checks it himself.
-func (l *Layer) raw() (io.ReadCloser, error) {
+func (l *Layer) raw() (io.ReadCloser, error) { return l.seeker() }
+
+func (l *Layer) seeker() (io.ReadSeekCloser, error) {
 	if l.of == nil {
 		return nil, ErrAbsent
 	}

@@ -75,18 +75,19 @@ func choosePackage(paths []store.Path, system string, looks map[store.Path]look)
 		}
 	}
 	if len(found) != 1 {
-		return "", &twinsError{all: paths, found: found, system: system}
+		return "", &TwinsError{all: paths, found: found, system: system}
 	}
 	return found[0], nil
 }
 
-// twinsError says that of several store paths of one name not one is known to be a system's.
-type twinsError struct {
+// TwinsError says that of several store paths of one name not one is known to be a system's.
+type TwinsError struct {
 	all, found []store.Path
 	system     string
 }
 
-func (e *twinsError) Error() string {
+// Error lists them.
+func (e *TwinsError) Error() string {
 	which, paths := "none of them is seen to be for "+e.system, e.all
 	if len(e.found) > 0 {
 		which, paths = fmt.Sprintf("%d of them are for %s", len(e.found), e.system), e.found
@@ -101,6 +102,7 @@ func (e *twinsError) Error() string {
 	return fmt.Sprintf("the list has %d store paths of the name %s, and %s:%s", len(e.all), e.all[0].Name(), which, b.String())
 }
 
-func (e *twinsError) Hint() string {
+// Hint says what to write.
+func (e *TwinsError) Hint() string {
 	return fmt.Sprintf(`write the store path itself: {%q: %q}, or name a list of that system's paths as its channel`, e.system, append(e.found, e.all...)[0])
 }

@@ -24,7 +24,6 @@ import (
 	"github.com/rules-strata/rules_strata/tool/image"
 	"github.com/rules-strata/rules_strata/tool/layer"
 	"github.com/rules-strata/rules_strata/tool/lock"
-	"github.com/rules-strata/rules_strata/tool/narfile"
 	"github.com/rules-strata/rules_strata/tool/plan"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
@@ -214,7 +213,7 @@ func (b *builder) buildLayers(ctx context.Context, dir string, layers []plan.Lay
 func (b *builder) buildLayer(ctx context.Context, l plan.Layer, path string) (*digestfile.File, error) {
 	nars := make([]layer.NAR, len(l.Paths))
 	for i, p := range l.Paths {
-		nars[i] = b.nar(p)
+		nars[i] = b.lock.NAR(b.client, p)
 	}
 	var out *digestfile.File
 	err := layer.Retry(nars, func() error {
@@ -232,19 +231,6 @@ func (b *builder) buildLayer(ctx context.Context, l plan.Layer, path string) (*d
 		return nil, withAdvice(err)
 	}
 	return out, nil
-}
-
-// nar is the NAR of a store path of the lock.
-func (b *builder) nar(p store.Path) layer.NAR {
-	e := b.lock.Paths[p]
-	file := b.client.Alternatives(b.lock.URLs(e), e.FileSize)
-	return layer.NAR{
-		File: narfile.File{
-			StorePath: p, Compression: e.Compression, FileHash: e.FileHash, FileSize: e.FileSize,
-			NarHash: e.NarHash, NarSize: e.NarSize,
-		},
-		Open: file.Open, Reject: file.Reject,
-	}
 }
 
 // withAdvice adds what may help against an error of a layer.

@@ -2,12 +2,16 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"fmt"
+	"io"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rules-strata/rules_strata/tool/validate"
 )
@@ -181,5 +185,96 @@ func TestDocs_ComingFrom(t *testing.T) {
 	}
 	if tried["sh"] < 6 || tried["sh fails"] < 1 {
 		t.Errorf("docs/coming-from.md has the commands %v", tried)
+	}
+}
+
+// The commands in docs/serving.md do what they say, with the project file that stands there, on fixtures. What
+// other clients pull there is tried in e2e/clients.
+func TestDocs_Serving(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/serving.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	strata := func(args ...string) {
+		t.Helper()
+		if code := run(t.Context(), args, new(bytes.Buffer), os.Stderr); code != exitOK {
+			t.Errorf("strata %s: exit code %d", strings.Join(args, " "), code)
+		}
+	}
+	strata("lock", "--cache", "file://"+webDir+"/variants/zstd", "--public-key", webKey(t, "strata-web-1"), "--root", "mini=/nix/store/21c0vs5yp5r1xg52vsmiblv2mlsh0v50-mini-1.0", "-o", "mini.lock.json")
+	strata("build", "--lock", "mini.lock.json", "--format", "layout", "-o", "mini.oci")
+	strata("build", "--lock", "mini.lock.json", "-o", "web.tar")
+
+	var host string
+	var stop func()
+	serve := func(args ...string) {
+		t.Helper()
+		if stop != nil {
+			stop()
+		}
+		os.Remove("address")
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan int, 1)
+		go func() {
+			ended <- run(ctx, append(args, "--listen", "127.0.0.1:0", "--address-file", "address", "--cache", "kept"), new(bytes.Buffer), io.Discard)
+		}()
+		stop = func() {
+			t.Helper()
+			cancel()
+			if code := <-ended; code != exitOK {
+				t.Errorf("strata %s: exit code %d", strings.Join(args, " "), code)
+			}
+		}
+		for {
+			if b, err := os.ReadFile("address"); err == nil {
+				host = strings.TrimSpace(string(b))
+				return
+			}
+			select {
+			case code := <-ended:
+				t.Fatalf("strata %s: exit code %d", strings.Join(args, " "), code)
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}
+	block, json := "", ""
+	served, pulled := 0, 0
+	for line := range strings.Lines(string(text)) {
+		if after, ok := strings.CutPrefix(line, "```"); ok {
+			block = strings.TrimSpace(after)
+			continue
+		}
+		line = strings.TrimSpace(line)
+		args := strings.Fields(line)
+		switch block {
+		case "json":
+			json += line + "\n"
+		case "sh":
+			project := strings.NewReplacer(
+				"https://cache.nixos.org", "file://"+webDir+"/cache",
+				"cache.nixos.org-1:6NCHdD59X431o0gWypbMrAURkbJ16ZPMQFGspcDShjY=", webKey(t, "strata-web-1"),
+				"https://channels.nixos.org/nixos-25.05/store-paths.xz", "file://"+webDir+"/closure/paths",
+			).Replace(json)
+			if err := os.WriteFile("strata.json", []byte(project), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			serve(args[1:]...)
+			served++
+		case "sh pull":
+			if args[0] != "strata" {
+				continue
+			}
+			args = append(strings.Fields(strings.ReplaceAll(line, "127.0.0.1:5000", host)), "-o", fmt.Sprintf("pulled%d.oci", pulled))
+			strata(args[1:]...)
+			if r, err := validate.Image(t.Context(), args[len(args)-1]); err != nil || r.Err() != nil {
+				t.Errorf("%s: %v %v", line, err, r.Err())
+			}
+			pulled++
+		}
+	}
+	stop()
+	if served != 2 || pulled != 2 {
+		t.Errorf("docs/serving.md serves %d times and pulls %d times", served, pulled)
 	}
 }

@@ -184,7 +184,7 @@ func (b *builder) buildFileLayer(ctx context.Context, fl fileLayer, path string)
 	defer blob.Close()
 	src := filelayer.Sources{
 		Dir:      fl.dir,
-		NAR:      func(p store.Path) (layer.NAR, error) { return b.nar(p), nil },
+		NAR:      func(p store.Path) (layer.NAR, error) { return b.lock.NAR(b.client, p), nil },
 		TempFile: func() (*os.File, error) { return unnamedFile(filepath.Dir(path)) },
 	}
 	file, err := filelayer.Write(ctx, blob, fl.spec, src, layer.Options{Compression: b.options.Compression, Level: b.options.Level})

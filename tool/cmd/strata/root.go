@@ -104,6 +104,7 @@ bit, without Nix or Guix on the machine: out of a binary cache.
   strata export  writes an image's root file system as one tar
   strata push    sends an image to a registry, as far as it lacks it
   strata pull    fetches an image from a registry, with or without its layers
+  strata serve   serves images to pull: built ones, and packages by name
   strata cache   writes a signed binary cache from store paths on disk
   strata mirror  copies what a lock names into a cache of your own`,
 		Args: cobra.NoArgs,
@@ -119,7 +120,7 @@ bit, without Nix or Guix on the machine: out of a binary cache.
 	commands := []*cobra.Command{
 		newLockCommand(), newPlanCommand(), newDiffCommand(), newVerifyCommand(),
 		newBuildCommand(), newInspectCommand(), newLsCommand(), newLoadCommand(), newStreamCommand(), newExportCommand(),
-		newCacheCommand(), newMirrorCommand(), newPushCommand(), newPullCommand(), newVersionCommand(),
+		newServeCommand(), newCacheCommand(), newMirrorCommand(), newPushCommand(), newPullCommand(), newVersionCommand(),
 	}
 	for _, c := range commands {
 		if c.Args == nil {
