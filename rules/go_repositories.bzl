@@ -52,6 +52,27 @@ def strata_go_repositories():
     )
     maybe(
         go_repository,
+        name = "com_github_ncruces_go_sqlite3",
+        importpath = "github.com/ncruces/go-sqlite3",
+        sum = "h1:Ei07Zv1qfV/vyXzelhFsyS5Oh9TArBZHsmFk14Xv3GY=",
+        version = "v0.35.3",
+    )
+    maybe(
+        go_repository,
+        name = "com_github_ncruces_go_sqlite3_wasm_v3",
+        importpath = "github.com/ncruces/go-sqlite3-wasm/v3",
+        sum = "h1:5NoQAewtgKNK3G4bjNPxVoGXu6F6NzLXWCTdD5FFAEY=",
+        version = "v3.2.35304",
+    )
+    maybe(
+        go_repository,
+        name = "com_github_ncruces_julianday",
+        importpath = "github.com/ncruces/julianday",
+        sum = "h1:fH0OKwa7NWvniGQtxdJRxAgkBMolni2BjDHaWTxqt7M=",
+        version = "v1.0.0",
+    )
+    maybe(
+        go_repository,
         name = "com_github_opencontainers_go_digest",
         importpath = "github.com/opencontainers/go-digest",
         sum = "h1:apOUWs51W5PlhuyGyz9FCeeBIOUDA/6nW8Oi/yOhh5U=",

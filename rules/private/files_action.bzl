@@ -145,6 +145,7 @@ def files_action(ctx, entries, compression, inputs = depset(), options = [], roo
         mtree = listing,
         store_paths = (),
         stripped = (),
+        altered = False,
         on_top = True,
         refers_to = tuple([e.path for e in roots]),
         label = ctx.label,

@@ -104,6 +104,10 @@ def _paths(paths, mirrors):
         }
         if base in fields["references"]:
             attributes["self_reference"] = True
+        if "content_addressed" in fields:
+            attributes["content_address"] = fields["content_addressed"]
+        if "signature" in fields:
+            attributes["signatures"] = [fields["signature"]]
         urls = nar_urls(fields["url"], mirrors)
         if fetched_in_action(urls):
             attributes["nar"] = _select({nar_fetch_action: None, "//conditions:default": nar})

@@ -1,6 +1,7 @@
 "The rule image."
 
 load("@bazel_skylib//rules:common_settings.bzl", "BuildSettingInfo")
+load(":database_action.bzl", "DATABASE_TOOLCHAIN_TYPE", "database_action", "database_error")
 load(":image_actions.bzl", "IMAGE_TOOLCHAIN_TYPE", "PATH_MAPPING", "add_base", "archive_action", "image_args", "layout_action", "run_image_tool")
 load(":image_settings.bzl", "check_settings")
 load(":layer_action.bzl", "LAYER_TOOLCHAIN_TYPE", "layer_action")
@@ -11,6 +12,9 @@ load(":providers/layer_info.bzl", "LayerInfo")
 load(":providers/plan_info.bzl", "PlanInfo")
 load(":providers/store_path_info.bzl", "StorePathInfo")
 load(":stamp.bzl", "STAMP_ATTRS", "stamping")
+
+# One second into 1970, as the files of a store.
+_REGISTRATION_TIME = 1
 
 def _image_impl(ctx):
     check_settings(ctx.attr)
@@ -114,7 +118,7 @@ def _layers(ctx, base):
     )
     if error:
         fail(error)
-    explicit = [d[LayerInfo] for d in ctx.attr.layers]
+    explicit = _database(ctx, base) + [d[LayerInfo] for d in ctx.attr.layers]
     contents = ctx.attr.contents if ctx.attr.include_store_paths else []
     selection = select_layers(
         base_layers = base_layers,
@@ -140,6 +144,44 @@ def _layers(ctx, base):
             compression = ctx.attr._compression[BuildSettingInfo].value,
         ))
     return layers + selection.top
+
+def _database(ctx, base):
+    """Declares the layer with the database of the store, if there is to be one.
+
+    Args:
+      ctx: the rule's context.
+      base: struct, from _base.
+
+    Returns:
+      list of LayerInfo, of at most one. It is said to be an explicit one, so that it counts as one.
+    """
+    if not ctx.attr.nix_database and not ctx.attr.guix_database:
+        if ctx.attr.registration_time != _REGISTRATION_TIME:
+            fail("registration_time: it goes with nix_database or guix_database")
+        return []
+    if ctx.attr.nix_database and ctx.attr.guix_database:
+        fail("guix_database: nix_database is set too; a store is the one's or the other's")
+    kind = "nix" if ctx.attr.nix_database else "guix"
+    if not ctx.attr.include_store_paths:
+        fail("%s_database: include_store_paths = False leaves out what it would register" % kind)
+    if ctx.attr.registration_time < 0:
+        fail("registration_time: %d: want seconds since 1970, 0 or more" % ctx.attr.registration_time)
+
+    # Of a base whose layers targets make all is known; of others only what is in contents too.
+    layers = base.layers + [d[LayerInfo] for d in ctx.attr.layers]
+    closure = depset(transitive = [d[StorePathInfo].closure for d in ctx.attr.contents]).to_list()
+    entries = {e.path: e for e in closure + [e for layer in layers for e in layer.store_paths]}
+    error = database_error(kind, entries.keys(), [layer.label for layer in layers if layer.altered])
+    if error:
+        fail("%s_database: %s" % (kind, error))
+    return [database_action(
+        ctx,
+        kind = kind,
+        compression = ctx.attr._compression[BuildSettingInfo].value,
+        entries = entries.values(),
+        registration_time = ctx.attr.registration_time,
+        roots = [d[StorePathInfo].path for d in ctx.attr.contents],
+    )]
 
 def _system(ctx):
     systems = {d[StorePathInfo].system: d.label for d in ctx.attr.contents if d[StorePathInfo].system}
@@ -300,7 +342,13 @@ clear what a base has, say so in `config_json`: `{"Entrypoint": []}`.
 **Store paths** that `cmd`, `entrypoint`, `env`, `env_prepend`, `healthcheck`, `labels`, `shell` and `workdir` name must be in the image, or
 the build fails and names them. (`annotations` may name what they like.)
 
-**Actions**, by mnemonic: `StrataLayer` makes a layer, `StrataImage` config and manifest, `StrataTags` the names, `StrataArchive` the
+**A database of the store** (`nix_database`, `guix_database`) makes real Nix or Guix in the image, or over its files, take
+the store paths for valid: `nix-store --verify --check-contents` finds them whole, `nix-store --query` and `nix path-info` say of
+them what the lock says, and no garbage is collected among them: `contents` are its roots, and so is whatever else nothing refers to. Registered
+are the closure of `contents`, the paths of `layers` and, over an `image`, those of the base; of other bases only what is in
+`contents` too. Derivers aren't known, and of signatures the one that the lock has.
+
+**Actions**, by mnemonic: `StrataLayer` makes a layer, `StrataDatabase` that of the database, `StrataImage` config and manifest, `StrataTags` the names, `StrataArchive` the
 archive, `StrataLayout` the layout.
 """,
     attrs = {
@@ -428,6 +476,16 @@ archive, `StrataLayout` the layout.
             ],
             doc = "What to call an image that neither `repo_tags` nor `repo_tags_file` names, after `contents`: `store-path` is the first one's name as the repository, in lower case, and its hash as the tag (`web-1.0:dr6a8bs5f2hyww3awb6nnhxlg3qvfdhr`); `guix` what `guix pack -f docker` says, the packages' names without versions and the tag `latest`; `none` no name.",
         ),
+        "nix_database": attr.bool(
+            doc = "Whether a layer between those of the store and those of files holds Nix' database of the image's store paths (`/nix/var/nix/db`) and roots for its garbage collector.",
+        ),
+        "guix_database": attr.bool(
+            doc = "The same for Guix (`/var/guix/db`); a single root that is a profile is root's profile too.",
+        ),
+        "registration_time": attr.int(
+            default = _REGISTRATION_TIME,
+            doc = "When the paths were registered, as the database says it, in seconds since 1970.",
+        ),
         "_compression": attr.label(
             default = "//:compression",
             providers = [BuildSettingInfo],
@@ -435,6 +493,7 @@ archive, `StrataLayout` the layout.
     } | STAMP_ATTRS,
     provides = [ImageInfo],
     toolchains = [
+        DATABASE_TOOLCHAIN_TYPE,
         IMAGE_TOOLCHAIN_TYPE,
         LAYER_TOOLCHAIN_TYPE,
     ],

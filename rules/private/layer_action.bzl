@@ -60,7 +60,7 @@ def layer_options(
             fail("%r: a line break can't be part of an option" % o)
     return options
 
-def layer_action(ctx, name, entries, compression, options = [], stripped = False, mtree = False):
+def layer_action(ctx, name, entries, compression, options = [], stripped = False, altered = False, mtree = False):
     """Declares the action that makes a layer.
 
     Args:
@@ -70,6 +70,7 @@ def layer_action(ctx, name, entries, compression, options = [], stripped = False
       compression: string, one of COMPRESSIONS.
       options: list of strings, from layer_options.
       stripped: bool. Whether they strip a prefix: what is in the layer is then no store path.
+      altered: bool. Whether they leave files out or set modes.
       mtree: bool. Whether the action writes a listing too.
 
     Returns:
@@ -128,6 +129,7 @@ def layer_action(ctx, name, entries, compression, options = [], stripped = False
         mtree = listing,
         store_paths = () if stripped else tuple(entries),
         stripped = tuple(entries) if stripped else (),
+        altered = altered,
         on_top = stripped,
         refers_to = (),
         label = ctx.label,

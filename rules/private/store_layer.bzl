@@ -33,6 +33,7 @@ def _store_layer_impl(ctx):
             modes = ctx.attr.modes,
         ),
         stripped = bool(ctx.attr.strip_prefix),
+        altered = bool(ctx.attr.exclude or ctx.attr.modes),
         mtree = ctx.attr.mtree,
     )
     return [

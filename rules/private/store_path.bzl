@@ -36,6 +36,8 @@ def _store_path_impl(ctx):
         file_hash = ctx.attr.file_hash or None,
         file_size = ctx.attr.file_size or None,
         references = tuple(sorted(references)),
+        signatures = tuple(ctx.attr.signatures),
+        content_address = ctx.attr.content_address or None,
     )
     return [
         DefaultInfo(files = depset([ctx.file.nar] if ctx.file.nar else [])),
@@ -107,6 +109,12 @@ The default output is the NAR, if there is one. No action runs: the layer that t
         ),
         "self_reference": attr.bool(
             doc = "Whether the path refers to itself, as most with an own directory for libraries do.",
+        ),
+        "signatures": attr.string_list(
+            doc = "Signatures of Nix' kind, as narinfo's `Sig`: `cache.nixos.org-1:...`. What vouches for the path was checked when it was locked; these go into a `nix_database`.",
+        ),
+        "content_address": attr.string(
+            doc = "The content address, as narinfo's `CA`, if there is one; goes into a `nix_database`.",
         ),
         "system": attr.string(
             doc = "The system that the path was built for, as `x86_64-linux`. An image takes its platform from it.",

@@ -45,6 +45,7 @@ def _tar_layer_impl(ctx):
         mtree = None,
         store_paths = (),
         stripped = (),
+        altered = False,
         on_top = True,
         refers_to = (),
         label = ctx.label,

@@ -16,7 +16,7 @@ def _files_impl(ctx):
     target = analysistest.target_under_test(env)
     layer = target[LayerInfo]
     asserts.equals(env, [layer.blob], target[DefaultInfo].files.to_list())
-    asserts.equals(env, ((), (), (), True), (layer.store_paths, layer.stripped, layer.refers_to, layer.on_top))
+    asserts.equals(env, ((), (), False, (), True), (layer.store_paths, layer.stripped, layer.altered, layer.refers_to, layer.on_top))
     action = only_action(env, "StrataFiles")
     asserts.equals(env, [
         "layer",

@@ -156,6 +156,21 @@ def _mirrors_impl(ctx):
 
 _mirrors_test = unittest.make(_mirrors_impl)
 
+def _vouchers_impl(ctx):
+    env = unittest.begin(ctx)
+    lock = lock_of_two_paths()
+    for path in lock["paths"].values():
+        path.pop("signed_by", None)
+        path.pop("allowed_unsigned_by", None)
+    lock["paths"]["/nix/store/0i1z7gpjsbqynxvczq9y25iqvl66875x-a"]["content_addressed"] = "fixed:r:sha256:x"
+    lock["paths"]["/nix/store/171i7j9q1s51y1w5a5lwh4j9jxgzaqkr-b"]["signature"] = "key-1:x"
+    text = hub_files("store", lock)["path/BUILD.bazel"]
+    asserts.true(env, "    content_address = \"fixed:r:sha256:x\",\n" in text, text)
+    asserts.true(env, "    signatures = [\n        \"key-1:x\",\n    ],\n" in text, text)
+    return unittest.end(env)
+
+_vouchers_test = unittest.make(_vouchers_impl)
+
 # What no lock gets past lock_error, and must stay a string all the same. The JSON form of a string of these characters is Starlark's.
 _HOSTILE = "a\"],)\\\n%s{x}\")"
 
@@ -228,4 +243,5 @@ def hub_files_test_suite(name):
         "mirrors": _mirrors_test,
         "nars": _nars_test,
         "quoting": _quoting_test,
+        "vouchers": _vouchers_test,
     })

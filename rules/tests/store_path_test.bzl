@@ -22,6 +22,8 @@ def _provider_impl(ctx):
     asserts.equals(env, None, info.file_hash)
     asserts.equals(env, None, info.file_size)
     asserts.equals(env, (MIDDLE,), info.references)
+    asserts.equals(env, ("key-1:abc", "key-2:abc"), info.signatures)
+    asserts.equals(env, None, info.content_address)
     asserts.equals(env, "x86_64-linux", info.system)
     asserts.equals(env, 0, len(analysistest.target_actions(env)), "a store path has no action")
 

@@ -41,14 +41,8 @@ type Nix struct {
 // Open returns the Nix of a version, with an empty store that goes away with the test.
 func Open(tb testing.TB, version string) *Nix {
 	tb.Helper()
-	n := &Nix{Version: version, Dir: filepath.Join(tempDir(tb), "nix"), tb: tb, bin: filepath.Join(home(), version, "bin")}
-	if _, err := os.Stat(filepath.Join(n.bin, "nix")); err != nil {
-		why := "no Nix " + version + " on this machine: run e2e/nix/setup.sh"
-		if os.Getenv("STRATA_REQUIRE_NIX") == "1" {
-			tb.Fatal(why + " (STRATA_REQUIRE_NIX=1 lets no check be skipped)")
-		}
-		tb.Skip(why)
-	}
+	bin := filepath.Join(Installed(tb, version), "bin")
+	n := &Nix{Version: version, Dir: filepath.Join(tempDir(tb), "nix"), tb: tb, bin: bin}
 	conf := "build-users-group =\nsandbox = false\nsubstituters =\nexperimental-features = nix-command\n"
 	if version == Old {
 		conf += "filter-syscalls = false\n"
@@ -64,6 +58,21 @@ func Open(tb testing.TB, version string) *Nix {
 		}
 	}
 	return n
+}
+
+// Installed returns the folder of a version's programs and libraries, for who runs them elsewhere than on this machine: in a
+// container that has this very folder.
+func Installed(tb testing.TB, version string) string {
+	tb.Helper()
+	dir := filepath.Join(home(), version)
+	if _, err := os.Stat(filepath.Join(dir, "bin/nix")); err != nil {
+		why := "no Nix " + version + " on this machine: run e2e/nix/setup.sh"
+		if os.Getenv("STRATA_REQUIRE_NIX") == "1" {
+			tb.Fatal(why + " (STRATA_REQUIRE_NIX=1 lets no check be skipped)")
+		}
+		tb.Skip(why)
+	}
+	return dir
 }
 
 // tempDir is [testing.TB.TempDir], but also takes away what Nix has made read-only.

@@ -184,16 +184,15 @@ func stampOf(path string) (string, error) {
 // list takes down what the file holds.
 func (o *opened) list() error {
 	f := o.file
-	switch {
-	case len(f.Indexes) == 1 && len(f.Images) == 0:
-		x := f.Indexes[0]
-		o.top = o.add(x.Descriptor, x.Raw)
-	case len(f.Images) == 1 && len(f.Indexes) == 0:
-		o.top = o.add(f.Images[0].Descriptor, f.Images[0].Manifest)
-	default:
-		return fmt.Errorf("%s: want one image or one index, found %d images and %d indexes", f.Path, len(f.Images), len(f.Indexes))
+	top, err := f.Root("")
+	if err != nil {
+		return err
 	}
-	for _, i := range f.All() {
+	images, err := f.Images()
+	if err != nil {
+		return err
+	}
+	for _, i := range images {
 		o.add(i.Descriptor, i.Manifest)
 		o.configs[i.ConfigDescriptor.Digest] = i.Config
 		for _, l := range i.Layers {
@@ -202,6 +201,13 @@ func (o *opened) list() error {
 			}
 			o.layers[l.Descriptor.Digest] = l
 		}
+	}
+	if o.top = o.manifests[top.Digest]; o.top == nil { // an index
+		raw, err := f.Manifest(top)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.Path, err)
+		}
+		o.top = o.add(top, raw)
 	}
 	return nil
 }

@@ -325,7 +325,9 @@ func TestHandler(t *testing.T) {
 				t.Errorf("body %.300q, want %.300q", body, tc.body)
 			}
 			if tc.status >= 400 && tc.status != 416 && tc.method != "HEAD" {
-				var e struct{ Errors []struct{ Code, Message string } }
+				var e struct {
+					Errors []struct{ Code, Message string }
+				}
 				if err := json.Unmarshal(body, &e); err != nil || len(e.Errors) != 1 || e.Errors[0].Code == "" || e.Errors[0].Message == "" {
 					t.Errorf("%q is no list of errors: %v", body, err)
 				}

@@ -54,6 +54,7 @@ type buildFlags struct {
 	settings    settingsFlags
 	layers      layerFlags
 	fileLayers  fileLayerFlags
+	database    databaseFlags
 	network     fetchFlags
 }
 
@@ -80,7 +81,8 @@ what was there before stays.`,
   strata build --root web --system all --tag web:dev
   strata build --root web --base debian.tar --env-prepend PATH=/nix/store/…/bin
   strata build --root web --stamp-file bazel-out/stable-status.txt --label 'rev={STABLE_GIT_COMMIT}'
-  strata build --root web --files etc.json --file srv/www=site --user web`,
+  strata build --root web --files etc.json --file srv/www=site --user web
+  strata build --root web --nix-database --tag web:nix`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd)
 		},
@@ -105,6 +107,7 @@ what was there before stays.`,
 	f.settings.register(fl)
 	f.layers.register(fl)
 	f.fileLayers.register(fl)
+	f.database.register(fl)
 	f.network.register(fl)
 	return c
 }
@@ -149,6 +152,13 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 		files, err := f.fileLayers.read(l, root, system)
 		if err != nil {
 			return err
+		}
+		if f.database.kind() != "" {
+			db, err := f.database.layer(l, root, system, below)
+			if err != nil {
+				return err
+			}
+			files = append([]fileLayer{*db}, files...)
 		}
 		layers, err := f.planned(l, root, system, below, len(files))
 		if err != nil {
@@ -221,6 +231,9 @@ func (f *buildFlags) extension() string {
 // check is for what the flags alone show.
 func (f *buildFlags) check(cmd *cobra.Command) error {
 	if err := f.layers.check(cmd.Flags()); err != nil {
+		return err
+	}
+	if err := f.database.check(cmd.Flags()); err != nil {
 		return err
 	}
 	if err := f.checkFormat(cmd); err != nil {

@@ -83,12 +83,16 @@ func TestDocs_Caches(t *testing.T) {
 	}
 }
 
-// The commands in docs/coming-from-formats.md do what they say: what each writes is what the oracle takes.
+// formatsHeading is where in docs/coming-from.md the part on formats and platforms begins, which is of another lock.
+const formatsHeading = "\n## Formats\n"
+
+// The commands in docs/coming-from.md on formats and platforms do what they say: what each writes is what the oracle takes.
 func TestDocs_Formats(t *testing.T) {
-	text, err := os.ReadFile("../../../docs/coming-from-formats.md")
+	text, err := os.ReadFile("../../../docs/coming-from.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, formats, _ := strings.Cut(string(text), formatsHeading)
 	t.Chdir(t.TempDir())
 	project := `{
   "caches": ["file://` + webDir + `/variants/zstd"],
@@ -110,7 +114,7 @@ func TestDocs_Formats(t *testing.T) {
 	}
 	strata("lock")
 	tried, shell := 0, false
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(formats) {
 		line = strings.TrimSpace(line)
 		switch {
 		case strings.HasPrefix(line, "```"):
@@ -132,18 +136,23 @@ func TestDocs_Formats(t *testing.T) {
 		}
 	}
 	if tried < 7 {
-		t.Errorf("%d commands in docs/coming-from-formats.md", tried)
+		t.Errorf("%d commands in docs/coming-from.md on formats", tried)
 	}
 }
 
-// The commands in docs/coming-from.md do what they say, and the one that is there to fail does.
+// The other commands in docs/coming-from.md do what they say, and the one that is there to fail does.
 func TestDocs_ComingFrom(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/coming-from.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	rest, _, _ := strings.Cut(string(text), formatsHeading)
+	_, files, _ := strings.Cut(rest, "\n### A whole example\n")
+	_, files, _ = strings.Cut(files, "```json\n")
+	files, _, _ = strings.Cut(files, "```")
 	t.Chdir(t.TempDir())
 	for name, content := range map[string]string{
+		"files.json":  files,
 		"config.json": `{"Env": ["PATH=/usr/bin"], "Cmd": ["/nix/store/dr6a8bs5f2hyww3awb6nnhxlg3qvfdhr-web-1.0/start"]}`,
 		"status.txt":  "STABLE_GIT_COMMIT abc123\n",
 	} {
@@ -159,7 +168,7 @@ func TestDocs_ComingFrom(t *testing.T) {
 		t.Fatalf("strata lock: exit code %d", code)
 	}
 	tried, block := map[string]int{}, ""
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(rest) {
 		line = strings.TrimSpace(line)
 		if after, ok := strings.CutPrefix(line, "```"); ok {
 			block = after
@@ -183,7 +192,7 @@ func TestDocs_ComingFrom(t *testing.T) {
 			t.Errorf("%s: %v %v", line, err, r.Err())
 		}
 	}
-	if tried["sh"] < 6 || tried["sh fails"] < 1 {
+	if tried["sh"] < 8 || tried["sh fails"] < 1 {
 		t.Errorf("docs/coming-from.md has the commands %v", tried)
 	}
 }
