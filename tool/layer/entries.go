@@ -142,8 +142,6 @@ func (e *Entry) check() error {
 		return errors.New("a NUL can't be part of a name")
 	case e.Mode > 0o7777:
 		return fmt.Errorf("mode %#o: want at most 07777", e.Mode)
-	case e.MtimeUnix < 0 || e.MtimeUnix > maxOctal12:
-		return fmt.Errorf("mtime %d: want 0 to %d seconds since 1970", e.MtimeUnix, int64(maxOctal12))
 	case e.Size < 0 || e.Size > 0 && e.Type != TypeRegular:
 		return fmt.Errorf("a %s of %d bytes", e.Type, e.Size)
 	case (e.Link != "") != (e.Type == TypeSymlink || e.Type == TypeLink):
@@ -155,6 +153,9 @@ func (e *Entry) check() error {
 		if x.Name == "" || strings.ContainsAny(x.Name, "=\n\x00") {
 			return fmt.Errorf("extended attribute %q: want a name without = and line breaks", x.Name)
 		}
+	}
+	if err := checkMtime(e.MtimeUnix); err != nil {
+		return err
 	}
 	return e.Owner.check()
 }

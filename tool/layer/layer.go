@@ -166,6 +166,9 @@ func writeTar(t *tarWriter, decoders *ahead, o Options, out *digestfile.File) er
 	for i, n := range decoders.nars {
 		before := t.entries
 		if err := u.unpack(i); err != nil {
+			if errors.As(err, new(*listingError)) {
+				return err
+			}
 			return &PathError{n.File.StorePath, err}
 		}
 		out.StorePaths = append(out.StorePaths, digestfile.StorePath{

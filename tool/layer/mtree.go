@@ -133,9 +133,15 @@ func (l *mtreeWriter) close() error {
 	return mtreeError(l.w.Flush())
 }
 
+// listingError is an error of the listing's writer: no store path's fault.
+type listingError struct{ err error }
+
+func (e *listingError) Error() string { return "writing the listing: " + e.err.Error() }
+func (e *listingError) Unwrap() error { return e.err }
+
 func mtreeError(err error) error {
 	if err != nil {
-		return fmt.Errorf("writing the listing: %w", err)
+		return &listingError{err}
 	}
 	return nil
 }

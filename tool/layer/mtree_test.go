@@ -89,6 +89,9 @@ func TestMtree_WriteError(t *testing.T) {
 			if !errors.Is(err, errDiskFull) || !strings.Contains(err.Error(), "writing the listing: ") {
 				t.Errorf("%s, after %d bytes: error %v", compression, after, err)
 			}
+			if errors.As(err, new(*PathError)) {
+				t.Errorf("%s, after %d bytes: it is no fault of a store path: %v", compression, after, err)
+			}
 		}
 	}
 }

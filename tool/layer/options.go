@@ -80,8 +80,8 @@ func (o Options) tarFormat(nars []NAR) (*tarFormat, error) {
 	if err := owner.check(); err != nil {
 		return nil, err
 	}
-	if mtime < 0 || mtime > maxOctal12 {
-		return nil, fmt.Errorf("mtime %d: want 0 to %d seconds since 1970", mtime, int64(maxOctal12))
+	if err := checkMtime(mtime); err != nil {
+		return nil, err
 	}
 	if o.StripPrefix != "" {
 		if err := checkStripPrefix(o.StripPrefix); err != nil {
@@ -92,8 +92,8 @@ func (o Options) tarFormat(nars []NAR) (*tarFormat, error) {
 		}
 	}
 	for _, p := range o.Exclude {
-		if p.text == "" || p.text == "." {
-			return nil, fmt.Errorf("exclude pattern %q: want one that leaves something of a store path", p.text)
+		if err := checkExclude(p); err != nil {
+			return nil, err
 		}
 	}
 	for _, m := range o.Modes {
@@ -114,6 +114,20 @@ func (o Owner) check() error {
 		if len(name) > maxOwnerName || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			return fmt.Errorf("owner name %q: want at most %d bytes of printable ASCII", name, maxOwnerName)
 		}
+	}
+	return nil
+}
+
+func checkMtime(unix int64) error {
+	if unix < 0 || unix > maxOctal12 {
+		return fmt.Errorf("mtime %d: want 0 to %d seconds since 1970", unix, int64(maxOctal12))
+	}
+	return nil
+}
+
+func checkExclude(p Pattern) error {
+	if p.text == "" || p.text == "." {
+		return fmt.Errorf("exclude pattern %q: want one that leaves something of a store path", p.text)
 	}
 	return nil
 }

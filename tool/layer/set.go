@@ -48,25 +48,31 @@ func (o *Options) Set(name, value string) (known bool, err error) {
 		owner.UID, owner.GID = uint32(u), uint32(g)
 	case "owner-names":
 		user, group, ok := strings.Cut(value, ":")
-		if !ok {
-			err = fmt.Errorf("%q: want USER:GROUP", value)
-		}
 		owner := o.owner()
 		owner.UserName, owner.GroupName = user, group
+		if err = owner.check(); err == nil && !ok {
+			err = fmt.Errorf("%q: want USER:GROUP", value)
+		}
 	case "mtime":
 		var t int64
 		if t, err = strconv.ParseInt(value, 10, 64); err != nil {
 			err = fmt.Errorf("%q: want a number of seconds", value)
+		} else {
+			err = checkMtime(t)
 		}
 		o.MtimeUnix = &t
 	case "strip-prefix":
 		o.StripPrefix = value
 		if value == "" {
 			err = errors.New("its value is empty; . is the store path itself")
+		} else {
+			err = checkStripPrefix(value)
 		}
 	case "exclude":
 		var p Pattern
-		p, err = ParsePattern(value)
+		if p, err = ParsePattern(value); err == nil {
+			err = checkExclude(p)
+		}
 		o.Exclude = append(o.Exclude, p)
 	case "mode":
 		var m ModeRule

@@ -25,7 +25,7 @@ const (
 type FormatError struct {
 	// Offset is where in the archive the string or number begins that is wrong, in bytes.
 	Offset int64
-	// Path is the entry being read, relative to the root; "" for the root itself.
+	// Path is the last entry whose name was right, relative to the root; "" for the root itself.
 	Path string
 	// Want and Found say what belongs there and what is there.
 	Want, Found string

@@ -35,18 +35,16 @@ func NewWriter(w io.Writer) *Writer {
 // WriteEntry begins the next entry. Its path's parent must be a directory
 // written before, with nothing behind it in the order of the archive.
 func (w *Writer) WriteEntry(e *Entry) error {
-	if w.err == nil {
-		if err := w.writeEntry(e); err != nil {
-			w.err = fmt.Errorf("nar: %q: %w", e.Path, err)
-		}
+	if w.err != nil || w.closeNode() != nil {
+		return w.err
+	}
+	if err := w.writeEntry(e); err != nil {
+		w.err = fmt.Errorf("nar: %q: %w", e.Path, err)
 	}
 	return w.err
 }
 
 func (w *Writer) writeEntry(e *Entry) error {
-	if err := w.closeNode(); err != nil {
-		return err
-	}
 	switch e.Kind {
 	case Regular:
 		if e.Size < 0 {
@@ -156,8 +154,7 @@ func (w *Writer) Close() error {
 		w.err = errors.New("nar: an archive without a root")
 		return w.err
 	}
-	if err := w.closeNode(); err != nil {
-		w.err = fmt.Errorf("nar: %q: %w", w.path, err)
+	if w.closeNode() != nil {
 		return w.err
 	}
 	for w.depth > 0 {
@@ -173,13 +170,14 @@ func (w *Writer) Close() error {
 	return nil
 }
 
-// closeNode ends a file or symlink, and its entry.
+// closeNode ends a file or symlink, if one is open, and its entry.
 func (w *Writer) closeNode() error {
 	if !w.inNode {
 		return nil
 	}
 	if w.left > 0 {
-		return fmt.Errorf("contents are %d bytes shorter than the size that was said", w.left)
+		w.err = fmt.Errorf("nar: %q: contents are %d bytes shorter than the size that was said", w.path, w.left)
+		return w.err
 	}
 	w.write(zeros[:w.pad])
 	w.pad, w.inNode = 0, false

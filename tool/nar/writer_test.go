@@ -128,7 +128,7 @@ func TestWriter_Refuses(t *testing.T) {
 		{"no kind", []nar.Entry{{}}, "got Kind(0)"},
 		{"negative size", []nar.Entry{{Kind: nar.Regular, Size: -1}}, "at least 0, got -1"},
 		{"contents missing", []nar.Entry{{Kind: nar.Regular, Size: 3}}, "3 bytes shorter"},
-		{"contents missing, then another", []nar.Entry{root, {Path: []byte("a"), Kind: nar.Regular, Size: 3}, at("b")}, "3 bytes shorter"},
+		{"contents missing, then another", []nar.Entry{root, {Path: []byte("a"), Kind: nar.Regular, Size: 3}, at("b")}, `"a": contents are 3 bytes shorter`},
 		{"65 levels", deep, "at most 64 levels"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

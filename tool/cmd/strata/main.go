@@ -28,6 +28,9 @@ func main() {
 		signal.Stop(signals) // A second one ends the process at once.
 		cancel(fmt.Errorf("stopped by signal: %v", s))
 	}()
+	// Where nobody reads standard output any more (strata build -o - | head), a write shall fail: then what is temporary is
+	// removed. By itself Go ends the process at once.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	launched, err := launchArguments(os.Args[0])
 	if err == nil {
 		err = enterWorkingDirectory()

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -44,12 +47,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
+	if nobodyReads(err) {
+		return exitFailed // As other programs, it doesn't complain: whoever stopped reading knows.
+	}
 	report(stderr, err)
 	if errors.As(err, new(*usageError)) {
 		fmt.Fprintf(stderr, "strata: hint: %s --help says more\n", cmd.CommandPath())
 		return exitUsage
 	}
 	return exitFailed
+}
+
+// nobodyReads reports whether err is that standard output is a pipe whose reader has gone.
+func nobodyReads(err error) bool {
+	var write *fs.PathError
+	return errors.As(err, &write) && write.Path == os.Stdout.Name() && errors.Is(write, syscall.EPIPE)
 }
 
 // warn writes what people should know who get what they asked for.

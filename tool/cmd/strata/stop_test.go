@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -76,5 +77,31 @@ func TestStopped(t *testing.T) {
 		if b, err := os.ReadFile(archive); err != nil || string(b) != "old" {
 			t.Errorf("%v: the archive is another one: %v", tc.args, err)
 		}
+	}
+}
+
+// When nobody reads an archive to its end, as in strata build -o - | head, strata says nothing, and leaves nothing behind.
+func TestStopped_NobodyReads(t *testing.T) {
+	lock, err := filepath.Abs("../../../examples/web/strata.lock.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	r.Close()
+	temp := t.TempDir()
+	var stderr bytes.Buffer
+	cmd := exec.Command("strata", "build", "--lock", lock, "--root", "web", "--compression", "none", "-o", "-")
+	cmd.Env = append(os.Environ(), "TMPDIR="+temp)
+	cmd.Stdout, cmd.Stderr = w, &stderr
+	cmd.Run()
+	if code := cmd.ProcessState.ExitCode(); code != exitFailed || stderr.Len() > 0 {
+		t.Errorf("%v, want exit code %d; stderr %q", cmd.ProcessState, exitFailed, &stderr)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
