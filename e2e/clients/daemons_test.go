@@ -40,6 +40,12 @@ func containerd(t *testing.T) client {
 	t.Helper()
 	needIsolation(t)
 	need(t, "containerd", "ctr", "runc")
+	return startContainerd(t, func(t *testing.T, args ...string) <-chan struct{} { return start(t, args[0], args[1:]...) })
+}
+
+// startContainerd has start start a containerd.
+func startContainerd(t *testing.T, start func(t *testing.T, args ...string) <-chan struct{}) client {
+	t.Helper()
 	dir := scratch(t)
 	config := filepath.Join(dir, "config.toml")
 	address := runDir + "/containerd.sock"
@@ -61,7 +67,7 @@ address = "` + address + `.ttrpc"
 		_, failure := ctr.try(t, "--connect-timeout", "1s", "version")
 		return failure == ""
 	})
-	t.Log(run(t, "containerd", "--version"))
+	t.Log(ctr.run(t, "version"))
 	return ctr
 }
 

@@ -28,18 +28,20 @@ type loaded struct {
 // loadRuntimes are the runtimes, each started anew: the options by which strata load finds
 // it, the way to run the image of a name, and the way to remove one.
 var loadRuntimes = []struct {
-	name  string
-	start func(t *testing.T) (options []string, run, remove func(t *testing.T, name string) string)
+	name    string
+	runtime string // as strata load calls it
+	start   func(t *testing.T) (options []string, run, remove func(t *testing.T, name string) string)
 }{
-	{"docker", func(t *testing.T) ([]string, func(*testing.T, string) string, func(*testing.T, string) string) {
-		d := docker(t)
-		return []string{"--host", d[2]}, func(t *testing.T, name string) string {
-				return d.run(t, "run", "--rm", "--network=none", name)
-			}, func(t *testing.T, name string) string {
-				return d.run(t, "image", "rm", "--force", name)
-			}
+	{"docker", "docker", func(t *testing.T) ([]string, func(*testing.T, string) string, func(*testing.T, string) string) {
+		return loadIntoDocker(docker(t))
 	}},
-	{"podman", func(t *testing.T) ([]string, func(*testing.T, string) string, func(*testing.T, string) string) {
+	{"newer docker, graph drivers", "docker", func(t *testing.T) ([]string, func(*testing.T, string) string, func(*testing.T, string) string) {
+		return loadIntoDocker(newerDocker(t, "graph drivers"))
+	}},
+	{"newer docker, containerd's store", "docker", func(t *testing.T) ([]string, func(*testing.T, string) string, func(*testing.T, string) string) {
+		return loadIntoDocker(newerDocker(t, "containerd"))
+	}},
+	{"podman", "podman", func(t *testing.T) ([]string, func(*testing.T, string) string, func(*testing.T, string) string) {
 		p := podman(t, "runc")
 		var options []string
 		for _, o := range p[1:] {
@@ -51,14 +53,28 @@ var loadRuntimes = []struct {
 				return p.run(t, "image", "rm", "--force", name)
 			}
 	}},
-	{"containerd", func(t *testing.T) ([]string, func(*testing.T, string) string, func(*testing.T, string) string) {
-		ctr := containerd(t)
-		return []string{"--address", ctr[2]}, func(t *testing.T, name string) string {
-				return ctr.run(t, "run", "--rm", "--cgroup", cgroupParent()+"/probe", name, "probe")
-			}, func(t *testing.T, name string) string {
-				return ctr.run(t, "images", "remove", "--sync", name)
-			}
+	{"containerd", "containerd", func(t *testing.T) ([]string, func(*testing.T, string) string, func(*testing.T, string) string) {
+		return loadIntoContainerd(containerd(t))
 	}},
+	{"newer containerd", "containerd", func(t *testing.T) ([]string, func(*testing.T, string) string, func(*testing.T, string) string) {
+		return loadIntoContainerd(newerContainerd(t))
+	}},
+}
+
+func loadIntoDocker(d client) (options []string, run, remove func(*testing.T, string) string) {
+	return []string{"--host", d[2]}, func(t *testing.T, name string) string {
+			return d.run(t, "run", "--rm", "--network=none", name)
+		}, func(t *testing.T, name string) string {
+			return d.run(t, "image", "rm", "--force", name)
+		}
+}
+
+func loadIntoContainerd(ctr client) (options []string, run, remove func(*testing.T, string) string) {
+	return []string{"--address", ctr[2]}, func(t *testing.T, name string) string {
+			return ctr.run(t, "run", "--rm", "--cgroup", cgroupParent()+"/probe", name, "probe")
+		}, func(t *testing.T, name string) string {
+			return ctr.run(t, "images", "remove", "--sync", name)
+		}
 }
 
 // TestLoad loads images into each runtime by strata load, and runs them.
@@ -68,7 +84,7 @@ func TestLoad(t *testing.T) {
 			options, run, remove := r.start(t)
 			load := func(t *testing.T, args ...string) loaded {
 				t.Helper()
-				args = append(append([]string{"load", "--json", "--runtime", r.name}, options...), args...)
+				args = append(append([]string{"load", "--json", "--runtime", r.runtime}, options...), args...)
 				c := exec.Command(given(strataEnv), args...)
 				var stderr bytes.Buffer
 				c.Stderr = &stderr
@@ -113,7 +129,7 @@ func TestLoad(t *testing.T) {
 				lower := truncated(t, full)
 				load(t, lower, "--tag", "probe:lower")
 				l := load(t, full.layout)
-				if r.name != "podman" && (l.LayersSent != 1 || l.LayersThere != len(full.manifest.Layers)-1) {
+				if r.runtime != "podman" && (l.LayersSent != 1 || l.LayersThere != len(full.manifest.Layers)-1) {
 					t.Errorf("%+v, want one layer to be sent", l)
 				}
 				if top := full.manifest.Layers[len(full.manifest.Layers)-1]; l.BytesSent != nil && *l.BytesSent > top.Size+20_000 {

@@ -5,7 +5,8 @@
 # go-containerregistry, into
 #     ${STRATA_CLIENTS_BIN:-<home>/.cache/strata-clients/bin}
 # where the tests look for it too. What is there already is left alone: a second
-# run takes a few hundredths of a second. No daemon is started.
+# run takes a few hundredths of a second. No daemon is started. setup-newer.sh,
+# which is called here, unpacks a newer docker and containerd beside them.
 # Needs Debian 12 or later (or a relative of it), root, and Go for crane.
 set -eu
 
@@ -60,6 +61,7 @@ apt() {
 
 # shellcheck disable=SC2086 # a list of words
 command -v apt-get >/dev/null || die "this machine has no apt-get; install these yourself:" $packages crane
+"$here/setup-newer.sh"
 need=$(missing)
 version=$(sed -n 's/^[[:space:]]*github.com\/google\/go-containerregistry \(v[^ ]*\).*/\1/p' "$here/../../go.mod")
 [ -n "$version" ] || die "go.mod names no version of go-containerregistry"
