@@ -8,11 +8,11 @@ import (
 
 // Pattern matches paths of entries relative to their store path, as bytes. The syntax:
 //
-//   - any run of bytes in one name, also none
-//     ?    one byte of a name
-//     **   as a whole component: any number of components, also none; at the end, at least one
-//     \x   the byte x as it is
-//     .    alone: the store path itself
+//	?    one byte of a name
+//	*    any run of bytes in one name, also none
+//	**   as a whole component: any number of components, also none; at the end, at least one
+//	\x   the byte x as it is
+//	.    alone: the store path itself
 //
 // So "share/man" is one directory (or file), "share/**" all that is in share, and "**/*.a" every static
 // library. There are no classes and no braces: use several patterns.

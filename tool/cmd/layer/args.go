@@ -95,9 +95,6 @@ func parse(args []string) (*config, error) {
 			return nil, usagef("argument %s: it needs a value: %s=…", a, name)
 		}
 		if err := s.set(name, value); err != nil {
-			if len(s.c.nars) > 0 && name != "--store-path" {
-				err = fmt.Errorf("%s: %w", s.c.nars[len(s.c.nars)-1].File.StorePath, err)
-			}
 			return nil, usageError{err}
 		}
 	}
@@ -150,11 +147,19 @@ func (s *flagSet) set(name, value string) error {
 	if len(s.c.nars) == 0 {
 		return fmt.Errorf("argument %s: unknown, or its --store-path is missing before it", name)
 	}
+	n := &s.c.nars[len(s.c.nars)-1]
+	if err := s.setNAR(n, name, value); err != nil {
+		return fmt.Errorf("%s: %w", n.File.StorePath, err)
+	}
+	return nil
+}
+
+// setNAR takes a flag of a group.
+func (s *flagSet) setNAR(n *narsource.Source, name, value string) error {
 	if s.seen[name] && name != "--url" {
 		return fmt.Errorf("%s: given twice", name)
 	}
 	s.seen[name] = true
-	n := &s.c.nars[len(s.c.nars)-1]
 	var err error
 	switch name {
 	case "--nar-hash":

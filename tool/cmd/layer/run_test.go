@@ -266,6 +266,7 @@ func TestRun_Usage(t *testing.T) {
 		{append(slices.Clone(nar), "--owner-names=a:b"), "--owner-names needs --owner"},
 		{[]string{"--mtime=now"}, `--mtime: "now": want a number of seconds`},
 		{[]string{"--mtime=-1"}, "--mtime: mtime -1: want 0 to 8589934591 seconds"},
+		{append(slices.Clone(nar), "--mtime=now"), `layer: error: --mtime: "now"`}, // it is the layer's, not that path's
 		{[]string{"--owner-names=a:b c"}, `--owner-names: owner name "b c": want at most 31 bytes`},
 		{[]string{"--strip-prefix="}, "--strip-prefix: its value is empty"},
 		{[]string{"--strip-prefix=../x"}, `--strip-prefix: strip prefix "../x": want a directory`},
