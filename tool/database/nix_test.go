@@ -213,7 +213,11 @@ func nixReads(t *testing.T, n *nixtest.Nix, r *Registration) {
 	}
 	n.MustRun("nix", "store", "verify", "--recursive", "--sigs-needed", "1", "--option", "trusted-public-keys", string(key), string(bash))
 	// More can be registered, and is the only garbage.
-	added := strings.TrimSpace(n.MustRun("nix-store", "--add", "nix_test.go"))
+	garbage := filepath.Join(t.TempDir(), "garbage")
+	if err := os.WriteFile(garbage, []byte("garbage"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	added := strings.TrimSpace(n.MustRun("nix-store", "--add", garbage))
 	if n.MustRun("nix-store", "--gc"); !missing(filepath.Join(n.Dir, added)) {
 		t.Errorf("%s is still there", added)
 	}
