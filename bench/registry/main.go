@@ -1,15 +1,17 @@
-// Command registry measures what a push costs: bytes over the wire, requests and time, of strata push and of crane and skopeo with
-// the same image, to distribution's registry on this machine. It prints a table in Markdown.
+// Command registry measures what getting an image to where it runs costs: bytes over the wire, requests and time, of strata push
+// next to crane, skopeo and docker push, to distribution's registry on this machine; and of strata load next to docker load, into a
+// dockerd that it starts (as root). It prints two tables in Markdown.
 //
 //	go run ./bench/registry
 //	go run ./bench/registry -mb 60 -layers 20
 //
-// The image is an OCI layout of bytes that no compressor makes smaller. Each tool pushes it into a repository of its own: as
-// it is, again, with another layer in the place of one, and with another config. What isn't installed is left out
+// The image is an OCI layout whose layers are tars of bytes that no compressor makes smaller. Each tool handles it
+// as it is, again, with another layer in the place of one, and with another config; into a repository of its own. What isn't installed is left out
 // (e2e/clients/setup.sh installs all). Times on a machine that does other things mean little; bytes and requests do.
 package main
 
 import (
+	"archive/tar"
 	"bytes"
 	"encoding/json"
 	"flag"
@@ -78,34 +80,105 @@ func run(out io.Writer, megabytes, layers int) error {
 		}
 		layouts = append(layouts, layout)
 	}
-	tools := []struct {
-		name string
-		push func(layout, ref string) *exec.Cmd
-	}{
-		{"strata push", func(layout, ref string) *exec.Cmd { return exec.Command(strata, "push", "-q", layout, ref) }},
-		{"crane push", func(layout, ref string) *exec.Cmd { return exec.Command("crane", "push", "--insecure", layout, ref) }},
-		{"skopeo copy", func(layout, ref string) *exec.Cmd {
-			return exec.Command("skopeo", "copy", "-q", "--dest-tls-verify=false", "oci:"+layout, "docker://"+ref)
-		}},
+	daemon, err := startDocker(dir)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "registry: left out:", err)
+	} else {
+		defer daemon.stop()
 	}
-	fmt.Fprintf(out, "%d MB in %d layers\n\n| | tool | MB | requests | s |\n|---|---|---|---|---|\n", megabytes, layers)
+	b := &bench{out: out, strata: strata, wire: wire, docker: daemon, layouts: layouts}
+	fmt.Fprintf(out, "%d MB in %d layers\n", megabytes, layers)
+	if err := b.loads(filepath.Join(dir, "archive.tar")); err != nil {
+		return err
+	}
+	return b.pushes()
+}
+
+type bench struct {
+	out     io.Writer
+	strata  string
+	wire    *wire
+	docker  *docker // nil: none runs
+	layouts []string
+}
+
+// tool is a way to get the layout of a state to its place.
+type tool struct {
+	name string
+	// before, which may be nil, is not measured.
+	before, command func(layout string) *exec.Cmd
+}
+
+// measure runs all tools over all states, and prints a table of what count says of each.
+func (b *bench) measure(tools []tool, counted func() (bytes, requests int64)) error {
 	for i, s := range states {
-		for k, tool := range tools {
-			cmd := tool.push(layouts[i], fmt.Sprintf("%s/tool%d:dev", wire.host, k))
+		for _, tool := range tools {
+			if tool.before != nil {
+				if out, err := tool.before(b.layouts[i]).CombinedOutput(); err != nil {
+					return fmt.Errorf("%s: %w\n%s", tool.name, err, out)
+				}
+			}
+			cmd := tool.command(b.layouts[i])
 			if _, err := exec.LookPath(cmd.Path); err != nil {
-				fmt.Fprintf(out, "| %s | %s | not installed | | |\n", s.name, tool.name)
+				fmt.Fprintf(b.out, "| %s | %s | not installed | | |\n", s.name, tool.name)
 				continue
 			}
-			wire.bytes.Store(0)
-			wire.requests.Store(0)
+			counted()
 			begun := time.Now()
-			if b, err := cmd.CombinedOutput(); err != nil {
-				return fmt.Errorf("%s: %w\n%s", tool.name, err, b)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				return fmt.Errorf("%s: %w\n%s", tool.name, err, out)
 			}
-			fmt.Fprintf(out, "| %s | %s | %.3f | %d | %.2f |\n", s.name, tool.name, float64(wire.bytes.Load())/1e6, wire.requests.Load(), time.Since(begun).Seconds())
+			took := time.Since(begun)
+			bytes, requests := counted()
+			n := fmt.Sprint(requests)
+			if requests < 0 {
+				n = ""
+			}
+			fmt.Fprintf(b.out, "| %s | %s | %.3f | %s | %.2f |\n", s.name, tool.name, float64(bytes)/1e6, n, took.Seconds())
 		}
 	}
 	return nil
+}
+
+// loads are into docker.
+func (b *bench) loads(archive string) error {
+	if b.docker == nil {
+		return nil
+	}
+	fmt.Fprintf(b.out, "\n| load | tool | MB | | s |\n|---|---|--:|---|--:|\n")
+	return b.measure([]tool{
+		{"strata load", nil, func(layout string) *exec.Cmd {
+			return exec.Command(b.strata, "load", "-q", "--runtime=docker", "--host="+b.docker.wire, "--tag=bench:dev", layout)
+		}},
+		{"docker load", func(layout string) *exec.Cmd {
+			return exec.Command(b.strata, "stream", "--tag=bench:other", "-o", archive, layout)
+		}, func(string) *exec.Cmd {
+			return exec.Command("docker", "--host="+b.docker.wire, "load", "-q", "-i", archive)
+		}},
+	}, func() (int64, int64) { return b.docker.bytes.Swap(0), -1 })
+}
+
+// pushes are to the registry.
+func (b *bench) pushes() error {
+	ref := func(tool string) string { return b.wire.host + "/" + tool + ":dev" }
+	tools := []tool{
+		{"strata push", nil, func(layout string) *exec.Cmd { return exec.Command(b.strata, "push", "-q", layout, ref("strata")) }},
+		{"crane push", nil, func(layout string) *exec.Cmd {
+			return exec.Command("crane", "push", "--insecure", layout, ref("crane"))
+		}},
+		{"skopeo copy", nil, func(layout string) *exec.Cmd {
+			return exec.Command("skopeo", "copy", "-q", "--dest-tls-verify=false", "oci:"+layout, "docker://"+ref("skopeo"))
+		}},
+	}
+	if b.docker != nil {
+		tools = append(tools, tool{"docker push", func(layout string) *exec.Cmd {
+			return exec.Command(b.strata, "load", "-q", "--runtime=docker", "--host="+b.docker.host, "--tag="+ref("docker"), layout)
+		}, func(string) *exec.Cmd {
+			return exec.Command("docker", "--host="+b.docker.host, "push", "-q", ref("docker"))
+		}})
+	}
+	fmt.Fprintf(b.out, "\n| push | tool | MB | requests | s |\n|---|---|--:|--:|--:|\n")
+	return b.measure(tools, func() (int64, int64) { return b.wire.bytes.Swap(0), b.wire.requests.Swap(0) })
 }
 
 // startRegistry starts distribution's registry with its data in dir.
@@ -188,25 +261,36 @@ func (c countingConn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// writeLayout writes an image whose layers are noise, each of a seed of its own.
+// writeLayout writes an image whose layers are tars of noise, each of a seed of its own.
 func writeLayout(dir, config, last string, size, layers int) error {
-	text := []byte(fmt.Sprintf(`{"architecture":"amd64","os":"linux","config":{"Labels":{"config":%q}},"rootfs":{"type":"layers","diff_ids":[]}}`, config))
-	m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest, Config: describe(ocispec.MediaTypeImageConfig, text)}
-	m.SchemaVersion = 2
-	blobs := map[digest.Digest]func() io.Reader{m.Config.Digest: func() io.Reader { return bytes.NewReader(text) }}
+	m := ocispec.Manifest{MediaType: ocispec.MediaTypeImageManifest}
+	blobs := map[digest.Digest]func() io.Reader{}
+	spec := ocispec.Image{Platform: ocispec.Platform{OS: "linux", Architecture: "amd64"}, RootFS: ocispec.RootFS{Type: "layers"}}
+	spec.Config.Labels = map[string]string{"config": config}
 	for i := range layers {
 		seed := fmt.Sprint(i)
 		if i == layers-1 {
 			seed = last
 		}
-		open := func() io.Reader { return noise(seed, size) }
+		open, total, err := noiseTar(seed, size)
+		if err != nil {
+			return err
+		}
 		d, err := digest.FromReader(open())
 		if err != nil {
 			return err
 		}
-		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayerGzip, Digest: d, Size: int64(size)})
+		m.Layers = append(m.Layers, ocispec.Descriptor{MediaType: ocispec.MediaTypeImageLayer, Digest: d, Size: total})
+		spec.RootFS.DiffIDs = append(spec.RootFS.DiffIDs, d)
 		blobs[d] = open
 	}
+	text, err := json.Marshal(spec)
+	if err != nil {
+		return err
+	}
+	m.Config = describe(ocispec.MediaTypeImageConfig, text)
+	blobs[m.Config.Digest] = func() io.Reader { return bytes.NewReader(text) }
+	m.SchemaVersion = 2
 	b, err := json.Marshal(m)
 	if err != nil {
 		return err
@@ -237,4 +321,17 @@ func noise(seed string, size int) io.Reader {
 	var key [32]byte
 	copy(key[:], seed)
 	return io.LimitReader(rand.NewChaCha8(key), int64(size))
+}
+
+// noiseTar is a tar of one file of noise, and its size.
+func noiseTar(seed string, size int) (open func() io.Reader, total int64, err error) {
+	var head bytes.Buffer
+	if err := tar.NewWriter(&head).WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "noise-" + seed, Size: int64(size), Mode: 0o444}); err != nil {
+		return nil, 0, err
+	}
+	const block = 512
+	end := make([]byte, (block-size%block)%block+2*block)
+	return func() io.Reader {
+		return io.MultiReader(bytes.NewReader(head.Bytes()), noise(seed, size), bytes.NewReader(end))
+	}, int64(head.Len() + size + len(end)), nil
 }
