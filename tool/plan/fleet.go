@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-
-	"github.com/rules-strata/rules_strata/tool/store"
 )
 
 // planFleet is the strategy Fleet: layers of the plan before whose paths are all
@@ -35,7 +33,7 @@ func planFleet(g *graph, wanted [][]group, o Options) ([][]group, *History) {
 		for i, p := range o.Previous.Paths {
 			before[i] = p.named()
 		}
-		history = o.Previous.History.next(before, g)
+		history = o.Previous.Plan.History.next(before, g)
 		made = f.next(o, history)
 	}
 	layers := make([][]group, len(g.images))
@@ -90,46 +88,65 @@ func (f *fleet) first(o Options) []*cluster {
 func (f *fleet) next(o Options, history *History) []*cluster {
 	costs := newCosts(f.g, history.rates(f.g), o.LayerCost)
 	size := func(x int32) int64 { return f.g.paths[x].NarSize }
-	clusters := f.kept(costs, o.Previous.Layers)
+	clusters := f.kept(costs, o.Previous.Plan)
 	clusters = append(clusters, f.singles(costs)...)
 	clusters = costs.agglomerate(clusters, f.limits)
 	costs.improve(clusters, size)
 	return clusters
 }
 
-// kept returns the layers of before whose paths are all there: in each image that has all of them and none of them yet.
-func (f *fleet) kept(costs *costs, before map[string][]store.Path) []*cluster {
+// kept returns the layers of before whose paths are all there. An image keeps those that it had. Of the other images' layers
+// it gets those that fit into what is left of it: they are held already.
+func (f *fleet) kept(costs *costs, before Plan) []*cluster {
 	g := f.g
-	var layers []group
-	for _, name := range slices.Sorted(maps.Keys(before)) {
+	type layer struct {
+		paths group
+		users bitset
+	}
+	var layers []*layer
+	byName := map[string]*layer{}
+	for _, name := range slices.Sorted(maps.Keys(before.Layers)) {
 		var l group
-		for _, p := range before[name] {
+		for _, p := range before.Layers[name] {
 			if x, ok := g.number[p]; ok {
 				l = append(l, x)
 			}
 		}
-		if len(l) == len(before[name]) && len(l) > 0 {
+		if len(l) == len(before.Layers[name]) && len(l) > 0 {
 			slices.Sort(l)
-			layers = append(layers, slices.Compact(l))
+			byName[name] = &layer{slices.Compact(l), newBitset(len(g.images))}
+			layers = append(layers, byName[name])
+		}
+	}
+	for i, image := range g.images {
+		for _, name := range before.Images[image.root][image.system] {
+			l, ok := byName[name]
+			if !ok || slices.ContainsFunc(l.paths, func(x int32) bool { return !f.left[x].has(i) }) {
+				continue
+			}
+			l.users.add(i)
+			for _, x := range l.paths {
+				f.left[x].remove(i)
+			}
 		}
 	}
 	// Of two that overlap, the one with more paths.
-	slices.SortStableFunc(layers, func(a, b group) int {
-		return cmp.Or(len(b)-len(a), cmp.Compare(g.paths[a[0]].Path, g.paths[b[0]].Path))
+	slices.SortStableFunc(layers, func(a, b *layer) int {
+		return cmp.Or(len(b.paths)-len(a.paths), cmp.Compare(g.paths[a.paths[0]].Path, g.paths[b.paths[0]].Path))
 	})
 	var out []*cluster
 	for _, l := range layers {
-		users := slices.Clone(f.left[l[0]])
-		for _, x := range l[1:] {
-			users = users.and(f.left[x])
+		more := slices.Clone(f.left[l.paths[0]])
+		for _, x := range l.paths[1:] {
+			more = more.and(f.left[x])
 		}
-		if users.empty() {
-			continue
+		for _, x := range l.paths {
+			f.left[x].removeAll(more)
 		}
-		for _, x := range l {
-			f.left[x].removeAll(users)
+		l.users.addAll(more)
+		if !l.users.empty() {
+			out = append(out, costs.cluster(l.users, l.paths, g.size(l.paths), true))
 		}
-		out = append(out, costs.cluster(users, l, g.size(l), true))
 	}
 	return out
 }

@@ -95,7 +95,7 @@ func previous(p *Plan, images []Image) *Previous {
 			all[q.Path] = q
 		}
 	}
-	return &Previous{Layers: p.Layers, Paths: slices.Collect(maps.Values(all)), History: p.History}
+	return &Previous{Plan: *p, Paths: slices.Collect(maps.Values(all))}
 }
 
 func TestMake_Properties(t *testing.T) {
@@ -199,11 +199,14 @@ func TestMake_DamagedPrevious(t *testing.T) {
 	images := []Image{chain("a-1", "b-1", "c-1", "d-1")}
 	a, b := images[0].Closure[0].Path, images[0].Closure[1].Path
 	for name, damaged := range map[string]*Previous{
-		"empty":              {},
-		"overlapping layers": {Layers: map[string][]store.Path{"x": {a, b}, "y": {b}, "z": {}, "w": {b, b}}},
-		"other closure":      {Layers: map[string][]store.Path{"x": {"/nix/store/zzz"}}, Paths: []Path{{Path: "/nix/store/zzz"}}},
-		"impossible history": {History: &History{Updates: -5, Packages: map[string]PackageHistory{"a": {Since: 1 << 40, Changes: -1 << 40}}}},
-		"too many layers":    {Layers: map[string][]store.Path{"1": {a}, "2": {b}, "3": {images[0].Closure[2].Path}, "4": {images[0].Closure[3].Path}}},
+		"empty": {},
+		"overlapping layers": {Plan: Plan{
+			Layers: map[string][]store.Path{"x": {a, b}, "y": {b}, "z": {}, "w": {b, b}},
+			Images: map[string]map[string][]string{"r": {"x86_64-linux": {"y", "y", "x", "w", "nothing"}}},
+		}},
+		"other closure":      {Plan: Plan{Layers: map[string][]store.Path{"x": {"/nix/store/zzz"}}}, Paths: []Path{{Path: "/nix/store/zzz"}}},
+		"impossible history": {Plan: Plan{History: &History{Updates: -5, Packages: map[string]PackageHistory{"a": {Since: 1 << 40, Changes: -1 << 40}}}}},
+		"too many layers":    {Plan: Plan{Layers: map[string][]store.Path{"1": {a}, "2": {b}, "3": {images[0].Closure[2].Path}, "4": {images[0].Closure[3].Path}}}},
 	} {
 		p, err := Make(images, Options{MaxLayers: 2, Previous: damaged})
 		if err != nil {
@@ -235,6 +238,40 @@ func TestFleet_KeepsLayers(t *testing.T) {
 	}
 	if want := (&History{Updates: 1, Packages: map[string]PackageHistory{"app": {Changes: 1}}}); !reflect.DeepEqual(q.History, want) {
 		t.Errorf("history %+v, want %+v", q.History, want)
+	}
+}
+
+// An image keeps its layers though another's would fit it too.
+func TestFleet_KeepsEachImagesLayers(t *testing.T) {
+	path := func(n int, size int64, refs ...Path) Path {
+		p := Path{Path: store.Path(fmt.Sprintf("/nix/store/%032d-p%d", n, n)), NarSize: size}
+		for _, r := range refs {
+			p.References = append(p.References, r.Path)
+		}
+		return p
+	}
+	const large = maxNarSize
+	a, b, c, alone, small := path(1, large), path(2, 0), path(3, 0), path(6, 1), path(7, 0)
+	abc, onC := path(4, large, a, b, c), path(5, large, c)
+	images := []Image{
+		{Root: "abc", Closure: []Path{a, b, c, abc, small}},
+		{Root: "most", Closure: []Path{a, b, c, abc, onC, alone}},
+		{Root: "c", Closure: []Path{c, onC, small}},
+	}
+	o := Options{MaxLayers: 3}
+	p, err := Make(images, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Both of these are wholly in c, which has the first.
+	for _, l := range [][]Path{{c, onC}, {c, small}} {
+		if _, ok := p.Layers[LayerName(l)]; !ok {
+			t.Fatalf("no layer %s in %v: find images that show what this test is for", LayerName(l), p.Layers)
+		}
+	}
+	o.Previous = previous(p, images)
+	if kept, err := Make(images, o); err != nil || !reflect.DeepEqual(kept, p) {
+		t.Errorf("nothing changed, but the plan did (%v):\n%v\n%v", err, p, kept)
 	}
 }
 

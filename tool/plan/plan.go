@@ -95,12 +95,10 @@ type Options struct {
 // Previous is what was planned before, and for which paths. It may be of another closure, and even
 // damaged: what doesn't fit the images is left.
 type Previous struct {
-	// Layers are the plan's.
-	Layers map[string][]store.Path
+	// Plan is the plan. Only Layers, Images and History are read.
+	Plan Plan
 	// Paths are those of all images then. Only Path, Package and Version are read.
 	Paths []Path
-	// History is the plan's.
-	History *History
 }
 
 // CheckMaxLayers says why n is no limit.
