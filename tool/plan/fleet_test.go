@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -238,6 +239,34 @@ func TestFleet_KeepsLayers(t *testing.T) {
 	}
 	if want := (&History{Updates: 1, Packages: map[string]PackageHistory{"app": {Changes: 1}}}); !reflect.DeepEqual(q.History, want) {
 		t.Errorf("history %+v, want %+v", q.History, want)
+	}
+}
+
+// Whatever history there was, the next is one that a lock may hold.
+func TestHistory_Bounds(t *testing.T) {
+	before, after := []Image{chain("a-1", "b-1")}, []Image{chain("a-1", "b-2", "c-1")}
+	for _, h := range []History{
+		{Updates: MaxUpdates, Packages: map[string]PackageHistory{"a": {Changes: MaxUpdates}, "b": {Changes: MaxUpdates}}},
+		{Updates: math.MaxInt, Packages: map[string]PackageHistory{"a": {Since: math.MaxInt, Changes: 1}, "b": {Since: 1, Changes: math.MaxInt}}},
+		{Updates: math.MinInt, Packages: map[string]PackageHistory{"a": {Since: math.MinInt, Changes: math.MaxInt}, "b": {Since: math.MaxInt, Changes: math.MinInt}}},
+		{Updates: 3, Packages: map[string]PackageHistory{"b": {Since: 2, Changes: 7}}},
+	} {
+		for _, images := range [][]Image{before, after} {
+			was := previous(&Plan{History: &h}, before)
+			p, err := Make(images, Options{Previous: was})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := p.History
+			if got.Updates < 0 || got.Updates > MaxUpdates {
+				t.Errorf("%v: then %d updates", h, got.Updates)
+			}
+			for name, k := range got.Packages {
+				if k.Since < 0 || k.Changes < 0 || k.Changes > got.Updates-k.Since {
+					t.Errorf("%v: then %s: %+v of %d updates", h, name, k, got.Updates)
+				}
+			}
+		}
 	}
 }
 
