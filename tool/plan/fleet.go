@@ -9,7 +9,7 @@ import (
 // planFleet is the strategy Fleet: layers of the plan before whose paths are all
 // still there stay, and only what must be sent anyway is grouped anew, as the
 // model of cost.go holds it cheapest, for all images at once.
-func planFleet(g *graph, wanted [][]group, o Options) ([][]group, *History) {
+func planFleet(g *graph, wanted [][]group, o Options) ([][]group, *costs, *History) {
 	f := &fleet{g: g, limits: make([]int, len(g.images)), left: make([]bitset, len(g.paths))}
 	for i := range g.images {
 		f.limits[i] = o.MaxLayers - len(wanted[i])
@@ -25,16 +25,19 @@ func planFleet(g *graph, wanted [][]group, o Options) ([][]group, *History) {
 		}
 	}
 	var made []*cluster
+	var costs *costs
 	history := &History{Packages: map[string]PackageHistory{}}
 	if o.Previous == nil {
-		made = f.first(o)
+		costs = newCosts(g, firstRates(g), o.LayerCost)
+		made = f.first(costs, o)
 	} else {
 		before := make([]Path, len(o.Previous.Paths))
 		for i, p := range o.Previous.Paths {
 			before[i] = p.named()
 		}
 		history = o.Previous.Plan.History.next(before, g)
-		made = f.next(o, history)
+		costs = newCosts(g, history.rates(g), o.LayerCost)
+		made = f.next(costs, o.Previous.Plan)
 	}
 	layers := make([][]group, len(g.images))
 	for i, l := range wanted {
@@ -44,7 +47,7 @@ func planFleet(g *graph, wanted [][]group, o Options) ([][]group, *History) {
 		slices.Sort(l.paths)
 		l.users.each(func(i int) { layers[i] = append(layers[i], l.paths) })
 	}
-	return layers, history
+	return layers, costs, history
 }
 
 type fleet struct {
@@ -53,15 +56,10 @@ type fleet struct {
 	left   []bitset // by path: the images that have it in no layer yet
 }
 
-// firstRate is the rate of change that the first plan reckons with. It is higher than
-// startRate, since what is planned without a past is mostly planned without one the
-// next time too: then each update groups anew, and layers live shorter.
-const firstRate = 0.08
-
 // first plans without a past. Another plan may follow that knows nothing of this
 // one, so that what matters is that both are alike: nothing is shuffled after the merging. A single image
 // of not many more paths than layers is planned largest first: its tail of small paths is as stable as can be.
-func (f *fleet) first(o Options) []*cluster {
+func (f *fleet) first(costs *costs, o Options) []*cluster {
 	g := f.g
 	if len(g.images) == 1 && len(g.images[0].paths) <= 2*f.limits[0] && o.LayerCost == 0 {
 		var out []*cluster
@@ -76,19 +74,13 @@ func (f *fleet) first(o Options) []*cluster {
 		}
 		return out
 	}
-	rates := map[string]float64{}
-	for _, p := range g.paths {
-		rates[p.Package] = firstRate
-	}
-	costs := newCosts(g, rates, o.LayerCost)
 	return costs.agglomerate(f.singles(costs), f.limits)
 }
 
 // next plans with a past.
-func (f *fleet) next(o Options, history *History) []*cluster {
-	costs := newCosts(f.g, history.rates(f.g), o.LayerCost)
+func (f *fleet) next(costs *costs, before Plan) []*cluster {
 	size := func(x int32) int64 { return f.g.paths[x].NarSize }
-	clusters := f.kept(costs, o.Previous.Plan)
+	clusters := f.kept(costs, before)
 	clusters = append(clusters, f.singles(costs)...)
 	clusters = costs.agglomerate(clusters, f.limits)
 	costs.improve(clusters, size)

@@ -95,6 +95,20 @@ const (
 	longSeen = 200
 )
 
+// firstRate is the rate of change that the first plan reckons with. It is higher than
+// startRate, since what is planned without a past is mostly planned without one the
+// next time too: then each update groups anew, and layers live shorter.
+const firstRate = 0.08
+
+// firstRates are the rates of all packages for a plan without a past.
+func firstRates(g *graph) map[string]float64 {
+	rates := map[string]float64{}
+	for _, p := range g.paths {
+		rates[p.Package] = firstRate
+	}
+	return rates
+}
+
 // rates returns how likely each package is to change by itself in one update.
 // Nil is a history of nothing.
 func (h *History) rates(g *graph) map[string]float64 {

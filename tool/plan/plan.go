@@ -173,9 +173,9 @@ func planAll(g *graph, o Options, s strategy, p *Plan) ([][]group, error) {
 		return nil, err
 	}
 	if s.all != nil {
-		layers, history := s.all(g, wanted, o)
+		layers, costs, history := s.all(g, wanted, o)
 		p.History = history
-		g.order(layers, history)
+		g.order(layers, costs)
 		return layers, nil
 	}
 	layers := make([][]group, len(g.images))
@@ -186,7 +186,7 @@ func planAll(g *graph, o Options, s strategy, p *Plan) ([][]group, error) {
 			layers[i] = append(layers[i], s.one(g, i, rest, o.MaxLayers-len(wanted[i]), o)...)
 		}
 	}
-	g.order(layers, nil)
+	g.order(layers, newCosts(g, firstRates(g), 0))
 	return layers, nil
 }
 
