@@ -110,6 +110,7 @@ type graph struct {
 
 type graphImage struct {
 	root, system string
+	where        string  // in errors
 	roots        []int32 // ascending
 	paths        []int32 // ascending
 }
@@ -117,7 +118,7 @@ type graphImage struct {
 func newGraph(images []Image) (*graph, error) {
 	byPath := map[store.Path]*Path{}
 	for _, image := range images {
-		where := fmt.Sprintf("root %s on %s", image.Root, image.System)
+		where := image.where()
 		seen := make(map[store.Path]bool, len(image.Closure))
 		for i := range image.Closure {
 			p := &image.Closure[i]
@@ -155,7 +156,7 @@ func newGraph(images []Image) (*graph, error) {
 		g.users[x] = newBitset(len(images))
 	}
 	for i, image := range images {
-		gi := graphImage{root: image.Root, system: image.System}
+		gi := graphImage{root: image.Root, system: image.System, where: image.where()}
 		referred := map[int32]bool{}
 		for _, p := range image.Closure {
 			x := g.number[p.Path]

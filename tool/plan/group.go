@@ -63,7 +63,7 @@ func (g *graph) groups(wanted []Group, maxLayers int) ([][]group, error) {
 			n++
 		}
 		if n > maxLayers {
-			return nil, fmt.Errorf("root %s on %s: the groups want %d layers and the rest one more, but max_layers is %d", g.images[i].root, g.images[i].system, len(out[i]), maxLayers)
+			return nil, fmt.Errorf("%s: the groups want %d layers and the rest one more, but max_layers is %d", g.images[i].where, len(out[i]), maxLayers)
 		}
 	}
 	return out, nil

@@ -50,6 +50,14 @@ type Image struct {
 	Closure []Path
 }
 
+// where names the image in errors.
+func (i Image) where() string {
+	if i.System == "" {
+		return "root " + i.Root
+	}
+	return "root " + i.Root + " on " + i.System
+}
+
 // Layer is a group of store paths.
 type Layer struct {
 	// Name says what is in it: layers of the same paths have the same name, and
@@ -150,7 +158,7 @@ func Make(images []Image, o Options) (*Plan, error) {
 		for _, l := range layers[i] {
 			named := g.layer(l)
 			if other, ok := p.Layers[named.Name]; ok && !slices.Equal(other, named.Paths) {
-				return nil, fmt.Errorf("root %s on %s: two layers would bear the name %s (their hashes begin alike): choose another max_layers", image.Root, image.System, named.Name)
+				return nil, fmt.Errorf("%s: two layers would bear the name %s (their hashes begin alike): choose another max_layers", image.where(), named.Name)
 			}
 			p.Layers[named.Name] = named.Paths
 			names = append(names, named.Name)
@@ -159,7 +167,7 @@ func Make(images []Image, o Options) (*Plan, error) {
 			p.Images[image.Root] = map[string][]string{}
 		}
 		if _, ok := p.Images[image.Root][image.System]; ok {
-			return nil, fmt.Errorf("root %s on %s: given twice", image.Root, image.System)
+			return nil, fmt.Errorf("%s: given twice", image.where())
 		}
 		p.Images[image.Root][image.System] = names
 	}
@@ -192,7 +200,7 @@ func planAll(g *graph, o Options, s strategy, p *Plan) ([][]group, error) {
 
 // check holds a plan of image i against what must be true of it.
 func (g *graph) check(i int, layers []group, maxLayers int) error {
-	where := fmt.Sprintf("root %s on %s", g.images[i].root, g.images[i].system)
+	where := g.images[i].where
 	if len(layers) > maxLayers {
 		return fmt.Errorf("%s: %d layers, but max_layers is %d", where, len(layers), maxLayers)
 	}

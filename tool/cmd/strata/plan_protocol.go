@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -50,8 +51,12 @@ type (
 // answerPlan reads a request and writes the answer.
 func answerPlan(in io.Reader, out io.Writer, strategy string) error {
 	var q planRequest
-	if err := json.NewDecoder(io.LimitReader(in, maxPlanRequest)).Decode(&q); err != nil {
+	d := json.NewDecoder(io.LimitReader(in, maxPlanRequest))
+	if err := d.Decode(&q); err != nil {
 		return fmt.Errorf("the request: want one JSON document of %s: %w", planProtocol, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("the request: want one JSON document of %s: there is more behind it", planProtocol)
 	}
 	o := plan.Options{Strategy: strategy, MaxLayers: q.MaxLayers, Popularity: q.Popularity, Previous: q.Previous.previous()}
 	if err := plan.CheckMaxLayers(q.MaxLayers); err != nil {
@@ -71,7 +76,7 @@ func answerPlan(in io.Reader, out io.Writer, strategy string) error {
 	}
 	made, err := plan.Make(images, o)
 	if err != nil {
-		return err
+		return fmt.Errorf("the request: %w", err)
 	}
 	answer := planAnswer{Layers: map[string][][]string{}}
 	for _, i := range q.Images {
