@@ -185,6 +185,7 @@ func TestMake_Refuses(t *testing.T) {
 		{[]Image{a}, Options{Groups: []Group{{Name: "x"}}}, "group x: want one of packages and below"},
 		{[]Image{a}, Options{Groups: []Group{{Name: "x", Packages: []string{"[a"}}}}, `"[a" is no pattern`},
 		{[]Image{a}, Options{MaxLayers: 1, Groups: []Group{{Name: "x", Packages: []string{"a"}}}}, "the groups want 1 layers and the rest one more, but max_layers is 1"},
+		{[]Image{a}, Options{MaxLayers: 2, Groups: []Group{{Name: "x", Packages: []string{"*"}, Split: true}}}, "the groups want 3 layers, but max_layers is 2"},
 	} {
 		if _, err := Make(tc.images, tc.o); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("error %v, want one with %q", err, tc.want)
