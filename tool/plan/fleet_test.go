@@ -167,6 +167,10 @@ func TestMake_Refuses(t *testing.T) {
 	huge.Closure[0].NarSize = 1 << 62
 	other := chain("a-1")
 	other.Root, other.Closure[0].NarSize = "s", 5
+	many := Image{Root: "r"}
+	for i := range 1 << 13 {
+		many.Closure = append(many.Closure, Path{Path: store.Path(fmt.Sprintf("/nix/store/%032d-p", i)), NarSize: maxNarSize})
+	}
 	twice := chain("a-1")
 	twice.Closure = append(twice.Closure, twice.Closure[0])
 	for _, tc := range []struct {
@@ -177,6 +181,7 @@ func TestMake_Refuses(t *testing.T) {
 		{[]Image{cycle}, Options{}, "the references lead in a circle"},
 		{[]Image{outside}, Options{}, "which is not in the closure"},
 		{[]Image{huge}, Options{}, "NarSize 4611686018427387904: want 0 to"},
+		{[]Image{many}, Options{}, "root r: /nix/store/00000000000000000000000000004096-p: with it the paths have 1153202979583557632 bytes: want at most 1152921504606846976"},
 		{[]Image{a, other}, Options{}, "NarSize 5, but 1000 in another image"},
 		{[]Image{twice}, Options{}, "is in the closure twice"},
 		{[]Image{a}, Options{Strategy: "best"}, `strategy "best": want one of fleet, auto, nixery, one-per-path, popularity, single, size`},

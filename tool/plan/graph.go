@@ -117,6 +117,7 @@ type graphImage struct {
 
 func newGraph(images []Image) (*graph, error) {
 	byPath := map[store.Path]*Path{}
+	var total int64
 	for _, image := range images {
 		where := image.where()
 		seen := make(map[store.Path]bool, len(image.Closure))
@@ -131,6 +132,9 @@ func newGraph(images []Image) (*graph, error) {
 				return nil, fmt.Errorf("%s: %s: NarSize %d, but %d in another image", where, p.Path, p.NarSize, other.NarSize)
 			case other == nil:
 				byPath[p.Path] = p
+				if total += p.NarSize; total > maxTotal {
+					return nil, fmt.Errorf("%s: %s: with it the paths have %d bytes: want at most %d", where, p.Path, total, int64(maxTotal))
+				}
 			}
 			seen[p.Path] = true
 		}

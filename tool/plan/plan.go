@@ -117,8 +117,12 @@ func CheckMaxLayers(n int) error {
 	return nil
 }
 
-// maxNarSize bounds a path, and so what sums of sizes come to: an exbibyte in 20,000 paths each is still exact.
-const maxNarSize = 1 << 48
+const (
+	// maxNarSize bounds a path, in bytes.
+	maxNarSize = 1 << 48
+	// maxTotal bounds all paths together, so that no sum of sizes overflows.
+	maxTotal = 1 << 60
+)
 
 // Make plans images. Layers of the same paths are one layer, whichever images
 // they are in. What is wrong with the images, as a path that is there twice,
@@ -229,7 +233,7 @@ func (g *graph) check(i int, layers []group, maxLayers int) error {
 }
 
 // LargestFirst groups a closure into at most maxLayers layers, lowest first.
-// The paths are taken by NarSize, largest first, and by name where that is
+// The paths are taken by NarSize, largest first, and by store path where that is
 // equal. Up to maxLayers of them get a layer each; of more, the first
 // maxLayers-1 do, and the others share the last. An empty closure has no layer.
 func LargestFirst(closure []Path, maxLayers int) ([]Layer, error) {
