@@ -33,7 +33,7 @@ def layer_limit(max_layers, planned_limits, base_layers = 0):
     return max_layers, None
 
 def largest_first(entries):
-    """Sorts store paths as the strategy largest-first of `strata lock` does.
+    """Sorts store paths as `LargestFirst` of tool/plan does.
 
     Args:
       entries: list of entries.

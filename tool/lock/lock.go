@@ -92,7 +92,7 @@ func (l *Lock) previousPlan() *plan.Previous {
 	if l == nil || l.Plan == nil {
 		return nil
 	}
-	return &plan.Previous{Layers: l.Plan.Layers, Paths: l.PlanPaths(slices.Sorted(maps.Keys(l.Paths))), History: l.Plan.History}
+	return &plan.Previous{Plan: *l.Plan, Paths: l.PlanPaths(slices.Sorted(maps.Keys(l.Paths)))}
 }
 
 // PlanImages returns the images of l as the planner takes them, sorted by root and system.

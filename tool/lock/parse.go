@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -470,7 +469,7 @@ func (p *parser) history(v *strictjson.Value) error {
 		}
 	}
 	return v.Fields(
-		strictjson.Field{Name: "updates", Read: count(&h.Updates, func() int { return math.MaxInt32 })},
+		strictjson.Field{Name: "updates", Read: count(&h.Updates, func() int { return plan.MaxUpdates })},
 		strictjson.Field{Name: "packages", Read: func(v *strictjson.Value) error {
 			return v.Members(func(name string, v *strictjson.Value) error {
 				var k plan.PackageHistory

@@ -9,12 +9,15 @@
 // once, by one of the [Strategies]; the first, [Fleet], knows the plan before and what
 // has changed since, and docs/layering.md says what it reckons with and what that brings.
 //
+//	plan.go             what plans are made of and checked for
 //	graph.go            the images as numbers: paths, closures, who shares what
 //	fleet.go            the strategy fleet; cost.go what it holds cheap; cluster.go, improve.go how it searches
 //	history.go          what it learns about change
 //	strategy_*.go       what others do, for comparison and for those who want it
 //	group.go            what people want to lie together
 //	order.go            which layer lies on which
+//	base.go             what of a plan an image needs above a base
+//	report.go           what a plan does, for people
 //
 // [LargestFirst] plans a single image without a lock, as rules/ does in Starlark:
 // keep the two alike. [Shrink] makes do with fewer layers than were planned.

@@ -4,14 +4,12 @@ import (
 	"cmp"
 	"maps"
 	"slices"
-
-	"github.com/rules-strata/rules_strata/tool/store"
 )
 
 // planFleet is the strategy Fleet: layers of the plan before whose paths are all
 // still there stay, and only what must be sent anyway is grouped anew, as the
 // model of cost.go holds it cheapest, for all images at once.
-func planFleet(g *graph, wanted [][]group, o Options) ([][]group, *History) {
+func planFleet(g *graph, wanted [][]group, o Options) ([][]group, *costs, *History) {
 	f := &fleet{g: g, limits: make([]int, len(g.images)), left: make([]bitset, len(g.paths))}
 	for i := range g.images {
 		f.limits[i] = o.MaxLayers - len(wanted[i])
@@ -27,16 +25,19 @@ func planFleet(g *graph, wanted [][]group, o Options) ([][]group, *History) {
 		}
 	}
 	var made []*cluster
+	var costs *costs
 	history := &History{Packages: map[string]PackageHistory{}}
 	if o.Previous == nil {
-		made = f.first(o)
+		costs = newCosts(g, firstRates(g), o.LayerCost)
+		made = f.first(costs, o)
 	} else {
 		before := make([]Path, len(o.Previous.Paths))
 		for i, p := range o.Previous.Paths {
 			before[i] = p.named()
 		}
-		history = o.Previous.History.next(before, g)
-		made = f.next(o, history)
+		history = o.Previous.Plan.History.next(before, g)
+		costs = newCosts(g, history.rates(g), o.LayerCost)
+		made = f.next(costs, o.Previous.Plan)
 	}
 	layers := make([][]group, len(g.images))
 	for i, l := range wanted {
@@ -46,7 +47,7 @@ func planFleet(g *graph, wanted [][]group, o Options) ([][]group, *History) {
 		slices.Sort(l.paths)
 		l.users.each(func(i int) { layers[i] = append(layers[i], l.paths) })
 	}
-	return layers, history
+	return layers, costs, history
 }
 
 type fleet struct {
@@ -55,15 +56,10 @@ type fleet struct {
 	left   []bitset // by path: the images that have it in no layer yet
 }
 
-// firstRate is the rate of change that the first plan reckons with. It is higher than
-// startRate, since what is planned without a past is mostly planned without one the
-// next time too: then each update groups anew, and layers live shorter.
-const firstRate = 0.08
-
 // first plans without a past. Another plan may follow that knows nothing of this
 // one, so that what matters is that both are alike: nothing is shuffled after the merging. A single image
 // of not many more paths than layers is planned largest first: its tail of small paths is as stable as can be.
-func (f *fleet) first(o Options) []*cluster {
+func (f *fleet) first(costs *costs, o Options) []*cluster {
 	g := f.g
 	if len(g.images) == 1 && len(g.images[0].paths) <= 2*f.limits[0] && o.LayerCost == 0 {
 		var out []*cluster
@@ -78,58 +74,71 @@ func (f *fleet) first(o Options) []*cluster {
 		}
 		return out
 	}
-	rates := map[string]float64{}
-	for _, p := range g.paths {
-		rates[p.Package] = firstRate
-	}
-	costs := newCosts(g, rates, o.LayerCost)
 	return costs.agglomerate(f.singles(costs), f.limits)
 }
 
 // next plans with a past.
-func (f *fleet) next(o Options, history *History) []*cluster {
-	costs := newCosts(f.g, history.rates(f.g), o.LayerCost)
+func (f *fleet) next(costs *costs, before Plan) []*cluster {
 	size := func(x int32) int64 { return f.g.paths[x].NarSize }
-	clusters := f.kept(costs, o.Previous.Layers)
+	clusters := f.kept(costs, before)
 	clusters = append(clusters, f.singles(costs)...)
 	clusters = costs.agglomerate(clusters, f.limits)
 	costs.improve(clusters, size)
 	return clusters
 }
 
-// kept returns the layers of before whose paths are all there: in each image that has all of them and none of them yet.
-func (f *fleet) kept(costs *costs, before map[string][]store.Path) []*cluster {
+// kept returns the layers of before whose paths are all there. An image keeps those that it had. Of the other images' layers
+// it gets those that fit into what is left of it: they are held already.
+func (f *fleet) kept(costs *costs, before Plan) []*cluster {
 	g := f.g
-	var layers []group
-	for _, name := range slices.Sorted(maps.Keys(before)) {
+	type layer struct {
+		paths group
+		users bitset
+	}
+	var layers []*layer
+	byName := map[string]*layer{}
+	for _, name := range slices.Sorted(maps.Keys(before.Layers)) {
 		var l group
-		for _, p := range before[name] {
+		for _, p := range before.Layers[name] {
 			if x, ok := g.number[p]; ok {
 				l = append(l, x)
 			}
 		}
-		if len(l) == len(before[name]) && len(l) > 0 {
+		if len(l) == len(before.Layers[name]) && len(l) > 0 {
 			slices.Sort(l)
-			layers = append(layers, slices.Compact(l))
+			byName[name] = &layer{slices.Compact(l), newBitset(len(g.images))}
+			layers = append(layers, byName[name])
+		}
+	}
+	for i, image := range g.images {
+		for _, name := range before.Images[image.root][image.system] {
+			l, ok := byName[name]
+			if !ok || slices.ContainsFunc(l.paths, func(x int32) bool { return !f.left[x].has(i) }) {
+				continue
+			}
+			l.users.add(i)
+			for _, x := range l.paths {
+				f.left[x].remove(i)
+			}
 		}
 	}
 	// Of two that overlap, the one with more paths.
-	slices.SortStableFunc(layers, func(a, b group) int {
-		return cmp.Or(len(b)-len(a), cmp.Compare(g.paths[a[0]].Path, g.paths[b[0]].Path))
+	slices.SortStableFunc(layers, func(a, b *layer) int {
+		return cmp.Or(len(b.paths)-len(a.paths), cmp.Compare(g.paths[a.paths[0]].Path, g.paths[b.paths[0]].Path))
 	})
 	var out []*cluster
 	for _, l := range layers {
-		users := slices.Clone(f.left[l[0]])
-		for _, x := range l[1:] {
-			users = users.and(f.left[x])
+		more := slices.Clone(f.left[l.paths[0]])
+		for _, x := range l.paths[1:] {
+			more = more.and(f.left[x])
 		}
-		if users.empty() {
-			continue
+		for _, x := range l.paths {
+			f.left[x].removeAll(more)
 		}
-		for _, x := range l {
-			f.left[x].removeAll(users)
+		l.users.addAll(more)
+		if !l.users.empty() {
+			out = append(out, costs.cluster(l.users, l.paths, g.size(l.paths), true))
 		}
-		out = append(out, costs.cluster(users, l, g.size(l), true))
 	}
 	return out
 }

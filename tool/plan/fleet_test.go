@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -95,7 +96,7 @@ func previous(p *Plan, images []Image) *Previous {
 			all[q.Path] = q
 		}
 	}
-	return &Previous{Layers: p.Layers, Paths: slices.Collect(maps.Values(all)), History: p.History}
+	return &Previous{Plan: *p, Paths: slices.Collect(maps.Values(all))}
 }
 
 func TestMake_Properties(t *testing.T) {
@@ -166,6 +167,10 @@ func TestMake_Refuses(t *testing.T) {
 	huge.Closure[0].NarSize = 1 << 62
 	other := chain("a-1")
 	other.Root, other.Closure[0].NarSize = "s", 5
+	many := Image{Root: "r"}
+	for i := range 1 << 13 {
+		many.Closure = append(many.Closure, Path{Path: store.Path(fmt.Sprintf("/nix/store/%032d-p", i)), NarSize: maxNarSize})
+	}
 	twice := chain("a-1")
 	twice.Closure = append(twice.Closure, twice.Closure[0])
 	for _, tc := range []struct {
@@ -176,6 +181,7 @@ func TestMake_Refuses(t *testing.T) {
 		{[]Image{cycle}, Options{}, "the references lead in a circle"},
 		{[]Image{outside}, Options{}, "which is not in the closure"},
 		{[]Image{huge}, Options{}, "NarSize 4611686018427387904: want 0 to"},
+		{[]Image{many}, Options{}, "root r: /nix/store/00000000000000000000000000004096-p: with it the paths have 1153202979583557632 bytes: want at most 1152921504606846976"},
 		{[]Image{a, other}, Options{}, "NarSize 5, but 1000 in another image"},
 		{[]Image{twice}, Options{}, "is in the closure twice"},
 		{[]Image{a}, Options{Strategy: "best"}, `strategy "best": want one of fleet, auto, nixery, one-per-path, popularity, single, size`},
@@ -184,6 +190,7 @@ func TestMake_Refuses(t *testing.T) {
 		{[]Image{a}, Options{Groups: []Group{{Name: "x"}}}, "group x: want one of packages and below"},
 		{[]Image{a}, Options{Groups: []Group{{Name: "x", Packages: []string{"[a"}}}}, `"[a" is no pattern`},
 		{[]Image{a}, Options{MaxLayers: 1, Groups: []Group{{Name: "x", Packages: []string{"a"}}}}, "the groups want 1 layers and the rest one more, but max_layers is 1"},
+		{[]Image{a}, Options{MaxLayers: 2, Groups: []Group{{Name: "x", Packages: []string{"*"}, Split: true}}}, "the groups want 3 layers, but max_layers is 2"},
 	} {
 		if _, err := Make(tc.images, tc.o); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("error %v, want one with %q", err, tc.want)
@@ -199,11 +206,14 @@ func TestMake_DamagedPrevious(t *testing.T) {
 	images := []Image{chain("a-1", "b-1", "c-1", "d-1")}
 	a, b := images[0].Closure[0].Path, images[0].Closure[1].Path
 	for name, damaged := range map[string]*Previous{
-		"empty":              {},
-		"overlapping layers": {Layers: map[string][]store.Path{"x": {a, b}, "y": {b}, "z": {}, "w": {b, b}}},
-		"other closure":      {Layers: map[string][]store.Path{"x": {"/nix/store/zzz"}}, Paths: []Path{{Path: "/nix/store/zzz"}}},
-		"impossible history": {History: &History{Updates: -5, Packages: map[string]PackageHistory{"a": {Since: 1 << 40, Changes: -1 << 40}}}},
-		"too many layers":    {Layers: map[string][]store.Path{"1": {a}, "2": {b}, "3": {images[0].Closure[2].Path}, "4": {images[0].Closure[3].Path}}},
+		"empty": {},
+		"overlapping layers": {Plan: Plan{
+			Layers: map[string][]store.Path{"x": {a, b}, "y": {b}, "z": {}, "w": {b, b}},
+			Images: map[string]map[string][]string{"r": {"x86_64-linux": {"y", "y", "x", "w", "nothing"}}},
+		}},
+		"other closure":      {Plan: Plan{Layers: map[string][]store.Path{"x": {"/nix/store/zzz"}}}, Paths: []Path{{Path: "/nix/store/zzz"}}},
+		"impossible history": {Plan: Plan{History: &History{Updates: -5, Packages: map[string]PackageHistory{"a": {Since: 1 << 40, Changes: -1 << 40}}}}},
+		"too many layers":    {Plan: Plan{Layers: map[string][]store.Path{"1": {a}, "2": {b}, "3": {images[0].Closure[2].Path}, "4": {images[0].Closure[3].Path}}}},
 	} {
 		p, err := Make(images, Options{MaxLayers: 2, Previous: damaged})
 		if err != nil {
@@ -235,6 +245,68 @@ func TestFleet_KeepsLayers(t *testing.T) {
 	}
 	if want := (&History{Updates: 1, Packages: map[string]PackageHistory{"app": {Changes: 1}}}); !reflect.DeepEqual(q.History, want) {
 		t.Errorf("history %+v, want %+v", q.History, want)
+	}
+}
+
+// Whatever history there was, the next is one that a lock may hold.
+func TestHistory_Bounds(t *testing.T) {
+	before, after := []Image{chain("a-1", "b-1")}, []Image{chain("a-1", "b-2", "c-1")}
+	for _, h := range []History{
+		{Updates: MaxUpdates, Packages: map[string]PackageHistory{"a": {Changes: MaxUpdates}, "b": {Changes: MaxUpdates}}},
+		{Updates: math.MaxInt, Packages: map[string]PackageHistory{"a": {Since: math.MaxInt, Changes: 1}, "b": {Since: 1, Changes: math.MaxInt}}},
+		{Updates: math.MinInt, Packages: map[string]PackageHistory{"a": {Since: math.MinInt, Changes: math.MaxInt}, "b": {Since: math.MaxInt, Changes: math.MinInt}}},
+		{Updates: 3, Packages: map[string]PackageHistory{"b": {Since: 2, Changes: 7}}},
+	} {
+		for _, images := range [][]Image{before, after} {
+			was := previous(&Plan{History: &h}, before)
+			p, err := Make(images, Options{Previous: was})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := p.History
+			if got.Updates < 0 || got.Updates > MaxUpdates {
+				t.Errorf("%v: then %d updates", h, got.Updates)
+			}
+			for name, k := range got.Packages {
+				if k.Since < 0 || k.Changes < 0 || k.Changes > got.Updates-k.Since {
+					t.Errorf("%v: then %s: %+v of %d updates", h, name, k, got.Updates)
+				}
+			}
+		}
+	}
+}
+
+// An image keeps its layers though another's would fit it too.
+func TestFleet_KeepsEachImagesLayers(t *testing.T) {
+	path := func(n int, size int64, refs ...Path) Path {
+		p := Path{Path: store.Path(fmt.Sprintf("/nix/store/%032d-p%d", n, n)), NarSize: size}
+		for _, r := range refs {
+			p.References = append(p.References, r.Path)
+		}
+		return p
+	}
+	const large = maxNarSize
+	a, b, c, alone, small := path(1, large), path(2, 0), path(3, 0), path(6, 1), path(7, 0)
+	abc, onC := path(4, large, a, b, c), path(5, large, c)
+	images := []Image{
+		{Root: "abc", Closure: []Path{a, b, c, abc, small}},
+		{Root: "most", Closure: []Path{a, b, c, abc, onC, alone}},
+		{Root: "c", Closure: []Path{c, onC, small}},
+	}
+	o := Options{MaxLayers: 3}
+	p, err := Make(images, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Both of these are wholly in c, which has the first.
+	for _, l := range [][]Path{{c, onC}, {c, small}} {
+		if _, ok := p.Layers[LayerName(l)]; !ok {
+			t.Fatalf("no layer %s in %v: find images that show what this test is for", LayerName(l), p.Layers)
+		}
+	}
+	o.Previous = previous(p, images)
+	if kept, err := Make(images, o); err != nil || !reflect.DeepEqual(kept, p) {
+		t.Errorf("nothing changed, but the plan did (%v):\n%v\n%v", err, p, kept)
 	}
 }
 

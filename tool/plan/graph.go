@@ -20,6 +20,8 @@ func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
 func (b bitset) add(i int)    { b[i>>6] |= 1 << (i & 63) }
 func (b bitset) remove(i int) { b[i>>6] &^= 1 << (i & 63) }
 
+func (b bitset) has(i int) bool { return b[i>>6]&(1<<(i&63)) != 0 }
+
 func (b bitset) addAll(o bitset) {
 	for i, w := range o {
 		b[i] |= w
@@ -108,14 +110,16 @@ type graph struct {
 
 type graphImage struct {
 	root, system string
+	where        string  // in errors
 	roots        []int32 // ascending
 	paths        []int32 // ascending
 }
 
 func newGraph(images []Image) (*graph, error) {
 	byPath := map[store.Path]*Path{}
+	var total int64
 	for _, image := range images {
-		where := fmt.Sprintf("root %s on %s", image.Root, image.System)
+		where := image.where()
 		seen := make(map[store.Path]bool, len(image.Closure))
 		for i := range image.Closure {
 			p := &image.Closure[i]
@@ -128,6 +132,9 @@ func newGraph(images []Image) (*graph, error) {
 				return nil, fmt.Errorf("%s: %s: NarSize %d, but %d in another image", where, p.Path, p.NarSize, other.NarSize)
 			case other == nil:
 				byPath[p.Path] = p
+				if total += p.NarSize; total > maxTotal {
+					return nil, fmt.Errorf("%s: %s: with it the paths have %d bytes: want at most %d", where, p.Path, total, int64(maxTotal))
+				}
 			}
 			seen[p.Path] = true
 		}
@@ -153,7 +160,7 @@ func newGraph(images []Image) (*graph, error) {
 		g.users[x] = newBitset(len(images))
 	}
 	for i, image := range images {
-		gi := graphImage{root: image.Root, system: image.System}
+		gi := graphImage{root: image.Root, system: image.System, where: image.where()}
 		referred := map[int32]bool{}
 		for _, p := range image.Closure {
 			x := g.number[p.Path]

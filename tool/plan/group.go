@@ -38,35 +38,76 @@ func (w Group) Check() error {
 	return nil
 }
 
+// wish is a layer that people want, and the name of the group that wants it.
+type wish struct {
+	paths group
+	of    string
+}
+
+// wishes returns the layers of image i that people want.
+func (g *graph) wishes(i int, wanted []Group) []wish {
+	var out []wish
+	var taken []group
+	for _, w := range wanted {
+		l := g.meant(i, g.without(i, taken), w)
+		layers := []group{l}
+		switch {
+		case len(l) == 0:
+			continue
+		case w.Split:
+			layers = planOnePerPath(g, i, l, 0, Options{})
+		}
+		for _, l := range layers {
+			out = append(out, wish{l, w.Name})
+		}
+		taken = append(taken, l)
+	}
+	return out
+}
+
 // groups returns, by image, the layers that people want.
 func (g *graph) groups(wanted []Group, maxLayers int) ([][]group, error) {
-	out := make([][]group, len(g.images))
 	for _, w := range wanted {
 		if err := w.Check(); err != nil {
 			return nil, fmt.Errorf("group %s: %w", w.Name, err)
 		}
 	}
+	out := make([][]group, len(g.images))
 	for i := range g.images {
-		for _, w := range wanted {
-			free := g.without(i, out[i])
-			l := g.meant(i, free, w)
-			switch {
-			case len(l) == 0:
-			case w.Split:
-				out[i] = append(out[i], planOnePerPath(g, i, l, 0, Options{})...)
-			default:
-				out[i] = append(out[i], l)
-			}
+		for _, w := range g.wishes(i, wanted) {
+			out[i] = append(out[i], w.paths)
 		}
-		n := len(out[i])
+		n, rest := len(out[i]), ""
 		if len(g.without(i, out[i])) > 0 {
-			n++
+			n, rest = n+1, " and the rest one more"
 		}
 		if n > maxLayers {
-			return nil, fmt.Errorf("root %s on %s: the groups want %d layers and the rest one more, but max_layers is %d", g.images[i].root, g.images[i].system, len(out[i]), maxLayers)
+			return nil, fmt.Errorf("%s: the groups want %d layers%s, but max_layers is %d", g.images[i].where, len(out[i]), rest, maxLayers)
 		}
 	}
 	return out, nil
+}
+
+// IdleGroups returns the names of those of groups that mean no path of any image, or none that no group before
+// them means: most often a package is named otherwise than people think.
+func IdleGroups(images []Image, groups []Group) ([]string, error) {
+	g, err := newGraph(images)
+	if err != nil {
+		return nil, err
+	}
+	means := map[string]bool{}
+	for i := range g.images {
+		for _, w := range g.wishes(i, groups) {
+			means[w.of] = true
+		}
+	}
+	var idle []string
+	for _, w := range groups {
+		if !means[w.Name] {
+			idle = append(idle, w.Name)
+		}
+	}
+	return idle, nil
 }
 
 // meant returns which of the free paths of an image a group means.

@@ -37,13 +37,17 @@ func versions(paths []Path) map[string]string {
 	return out
 }
 
+// MaxUpdates is the most updates that a history counts.
+const MaxUpdates = 1 << 30
+
 // next is the history after an update from the paths before to those of g. It
-// is the same one if they are the same paths.
+// is the same one if they are the same paths. Numbers that can't be, of a damaged history, are brought within bounds.
 func (h *History) next(before []Path, g *graph) *History {
 	out := &History{Packages: map[string]PackageHistory{}}
-	if h != nil {
-		out.Updates = max(h.Updates, 0)
+	if h == nil {
+		h = &History{}
 	}
+	out.Updates = min(max(h.Updates, 0), MaxUpdates)
 	same := len(before) == len(g.paths)
 	if same {
 		was := make(map[string]bool, len(before))
@@ -53,16 +57,13 @@ func (h *History) next(before []Path, g *graph) *History {
 		same = !slices.ContainsFunc(g.paths, func(p Path) bool { return !was[string(p.Path)] })
 	}
 	if !same {
-		out.Updates++
+		out.Updates = min(out.Updates+1, MaxUpdates)
 	}
 	old, now := versions(before), versions(g.paths)
 	for name, version := range now {
-		var known PackageHistory
-		if h != nil {
-			known = h.Packages[name]
-			known.Since = min(max(known.Since, 0), out.Updates)
-			known.Changes = min(max(known.Changes, 0), out.Updates-known.Since)
-		}
+		known := h.Packages[name]
+		known.Since = min(max(known.Since, 0), out.Updates)
+		known.Changes = min(max(known.Changes, 0), out.Updates)
 		was, there := old[name]
 		switch {
 		case same:
@@ -71,6 +72,7 @@ func (h *History) next(before []Path, g *graph) *History {
 		case was != version:
 			known.Changes++
 		}
+		known.Changes = min(known.Changes, out.Updates-known.Since)
 		if known != (PackageHistory{}) {
 			out.Packages[name] = known
 		}
@@ -92,6 +94,20 @@ const (
 	// longSeen bounds how many updates count: what a package was long ago tells little.
 	longSeen = 200
 )
+
+// firstRate is the rate of change that the first plan reckons with. It is higher than
+// startRate, since what is planned without a past is mostly planned without one the
+// next time too: then each update groups anew, and layers live shorter.
+const firstRate = 0.08
+
+// firstRates are the rates of all packages for a plan without a past.
+func firstRates(g *graph) map[string]float64 {
+	rates := map[string]float64{}
+	for _, p := range g.paths {
+		rates[p.Package] = firstRate
+	}
+	return rates
+}
 
 // rates returns how likely each package is to change by itself in one update.
 // Nil is a history of nothing.

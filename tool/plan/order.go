@@ -8,8 +8,7 @@ import (
 // order puts each image's layers in their order. Runtimes that unpack a layer onto those below it can use
 // again what they have only from the bottom up to the first layer that is another one. So what more
 // images share lies lower; of layers that as many share, what is less likely to change, then the larger.
-func (g *graph) order(layers [][]group, history *History) {
-	costs := newCosts(g, history.rates(g), 0)
+func (g *graph) order(layers [][]group, costs *costs) {
 	type rank struct {
 		weight, users int
 		size          int64

@@ -50,6 +50,14 @@ type Image struct {
 	Closure []Path
 }
 
+// where names the image in errors.
+func (i Image) where() string {
+	if i.System == "" {
+		return "root " + i.Root
+	}
+	return "root " + i.Root + " on " + i.System
+}
+
 // Layer is a group of store paths.
 type Layer struct {
 	// Name says what is in it: layers of the same paths have the same name, and
@@ -95,12 +103,10 @@ type Options struct {
 // Previous is what was planned before, and for which paths. It may be of another closure, and even
 // damaged: what doesn't fit the images is left.
 type Previous struct {
-	// Layers are the plan's.
-	Layers map[string][]store.Path
+	// Plan is the plan. Only Layers, Images and History are read.
+	Plan Plan
 	// Paths are those of all images then. Only Path, Package and Version are read.
 	Paths []Path
-	// History is the plan's.
-	History *History
 }
 
 // CheckMaxLayers says why n is no limit.
@@ -111,8 +117,12 @@ func CheckMaxLayers(n int) error {
 	return nil
 }
 
-// maxNarSize bounds a path, and so what sums of sizes come to: an exbibyte in 20,000 paths each is still exact.
-const maxNarSize = 1 << 48
+const (
+	// maxNarSize bounds a path, in bytes.
+	maxNarSize = 1 << 48
+	// maxTotal bounds all paths together, so that no sum of sizes overflows.
+	maxTotal = 1 << 60
+)
 
 // Make plans images. Layers of the same paths are one layer, whichever images
 // they are in. What is wrong with the images, as a path that is there twice,
@@ -152,7 +162,7 @@ func Make(images []Image, o Options) (*Plan, error) {
 		for _, l := range layers[i] {
 			named := g.layer(l)
 			if other, ok := p.Layers[named.Name]; ok && !slices.Equal(other, named.Paths) {
-				return nil, fmt.Errorf("root %s on %s: two layers would bear the name %s (their hashes begin alike): choose another max_layers", image.Root, image.System, named.Name)
+				return nil, fmt.Errorf("%s: two layers would bear the name %s (their hashes begin alike): choose another max_layers", image.where(), named.Name)
 			}
 			p.Layers[named.Name] = named.Paths
 			names = append(names, named.Name)
@@ -161,7 +171,7 @@ func Make(images []Image, o Options) (*Plan, error) {
 			p.Images[image.Root] = map[string][]string{}
 		}
 		if _, ok := p.Images[image.Root][image.System]; ok {
-			return nil, fmt.Errorf("root %s on %s: given twice", image.Root, image.System)
+			return nil, fmt.Errorf("%s: given twice", image.where())
 		}
 		p.Images[image.Root][image.System] = names
 	}
@@ -175,9 +185,9 @@ func planAll(g *graph, o Options, s strategy, p *Plan) ([][]group, error) {
 		return nil, err
 	}
 	if s.all != nil {
-		layers, history := s.all(g, wanted, o)
+		layers, costs, history := s.all(g, wanted, o)
 		p.History = history
-		g.order(layers, history)
+		g.order(layers, costs)
 		return layers, nil
 	}
 	layers := make([][]group, len(g.images))
@@ -188,13 +198,13 @@ func planAll(g *graph, o Options, s strategy, p *Plan) ([][]group, error) {
 			layers[i] = append(layers[i], s.one(g, i, rest, o.MaxLayers-len(wanted[i]), o)...)
 		}
 	}
-	g.order(layers, nil)
+	g.order(layers, newCosts(g, firstRates(g), 0))
 	return layers, nil
 }
 
 // check holds a plan of image i against what must be true of it.
 func (g *graph) check(i int, layers []group, maxLayers int) error {
-	where := fmt.Sprintf("root %s on %s", g.images[i].root, g.images[i].system)
+	where := g.images[i].where
 	if len(layers) > maxLayers {
 		return fmt.Errorf("%s: %d layers, but max_layers is %d", where, len(layers), maxLayers)
 	}
@@ -223,7 +233,7 @@ func (g *graph) check(i int, layers []group, maxLayers int) error {
 }
 
 // LargestFirst groups a closure into at most maxLayers layers, lowest first.
-// The paths are taken by NarSize, largest first, and by name where that is
+// The paths are taken by NarSize, largest first, and by store path where that is
 // equal. Up to maxLayers of them get a layer each; of more, the first
 // maxLayers-1 do, and the others share the last. An empty closure has no layer.
 func LargestFirst(closure []Path, maxLayers int) ([]Layer, error) {

@@ -46,8 +46,9 @@ type ImageReport struct {
 	RootBytes int64 `json:"root_bytes"`
 }
 
-// Explain reports on p, a plan of images. Layers that before has too are said to be kept; it may be nil.
-func Explain(p *Plan, images []Image, before *Plan) (*Report, error) {
+// Explain reports on p, a plan of images. Layers that before has too are said to be kept; it may be nil. Groups
+// are those that p was made with, as far as is known: a layer that one of them means is said to be there for it.
+func Explain(p *Plan, images []Image, before *Plan, groups []Group) (*Report, error) {
 	g, err := newGraph(images)
 	if err != nil {
 		return nil, err
@@ -57,7 +58,11 @@ func Explain(p *Plan, images []Image, before *Plan) (*Report, error) {
 	r := &Report{Strategy: p.Strategy, MaxLayers: p.MaxLayers}
 	name := imageNames(images)
 	users := map[string][]string{}
+	wished := map[string]string{} // the group's name by the key of a layer
 	for i, image := range images {
+		for _, w := range g.wishes(i, groups) {
+			wished[w.paths.key()] = w.of
+		}
 		ir := ImageReport{Image: name[i]}
 		roots := map[store.Path]bool{}
 		for _, x := range g.images[i].roots {
@@ -96,15 +101,20 @@ func Explain(p *Plan, images []Image, before *Plan) (*Report, error) {
 		for _, x := range g.largestFirst(members) {
 			lr.Paths = append(lr.Paths, g.paths[x].Path)
 		}
-		switch {
+		slices.Sort(members)
+		switch of, ok := wished[members.key()]; {
+		case ok:
+			lr.Why = "the group " + of
 		case kept[l]:
 			lr.Why = "kept from the plan before"
 		case len(members) == 1:
 			lr.Why = "room for a layer of its own"
+		case p.Strategy != Fleet:
+			lr.Why = "as the strategy " + p.Strategy + " has it"
 		case lr.Chance-lr.Alone < 0.01:
 			lr.Why = "all change together"
 		default:
-			lr.Why = "there are more paths than layers; cheapest together"
+			lr.Why = "cheapest together"
 		}
 		r.Layers = append(r.Layers, lr)
 	}

@@ -26,10 +26,10 @@ const (
 	Single = "single"
 )
 
-// strategy is one of all and one: what plans all images of a graph at once, and what plans the
-// paths of one image that no group of the user's holds.
+// strategy is one of all and one: what plans all images of a graph at once, by what model and what it learned
+// of their past, and what plans the paths of one image that no group of the user's holds.
 type strategy struct {
-	all func(g *graph, wanted [][]group, o Options) ([][]group, *History)
+	all func(g *graph, wanted [][]group, o Options) ([][]group, *costs, *History)
 	one func(g *graph, image int, paths group, maxLayers int, o Options) []group
 }
 

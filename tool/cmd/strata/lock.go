@@ -132,6 +132,13 @@ func (f *lockFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return stopped(cmd.Context(), err)
 	}
+	idle, err := plan.IdleGroups(l.PlanImages(), p.Groups)
+	if err != nil {
+		return err
+	}
+	for _, name := range idle {
+		warn(cmd.ErrOrStderr(), "layering: the group %s means no path that no group before it means; strata plan shows how packages are named", name)
+	}
 	if f.check {
 		return f.compare(cmd.OutOrStdout(), output, old, l)
 	}

@@ -42,8 +42,9 @@ to who has all layers of that one, and what the other strategies would have
 sent. With --fresh it plans anew, as if there had been no plan before, and says
 what that would send now and spare later. It writes no lock.
 
-How --fresh plans, the project file says (layering): that beside the lock, or
---project; where there is none, it is as strata.json says by default.
+How --fresh plans, and which layers are there for a group of yours, the project
+file says (layering): that beside the lock, or --project; where there is none, it
+is as strata.json says by default.
 
 Sizes are those of NARs: unpacked bytes.`,
 		Example: `  strata plan
@@ -104,18 +105,16 @@ func (f *planFlags) run(cmd *cobra.Command) error {
 	images := l.PlanImages()
 	out := planJSON{}
 	shown, before := l.Plan, (*plan.Plan)(nil)
-	var options plan.Options
-	if f.fresh || f.against != "" {
-		if options, err = f.options(l); err != nil {
-			return err
-		}
+	options, err := f.options(l)
+	if err != nil {
+		return err
 	}
 	if f.fresh {
 		if shown, err = plan.Make(images, options); err != nil {
 			return err
 		}
 		shown.History = l.Plan.History // Both are judged by what is known of change.
-		is, err := plan.Explain(l.Plan, images, nil)
+		is, err := plan.Explain(l.Plan, images, nil, nil)
 		if err != nil {
 			return err
 		}
@@ -142,7 +141,7 @@ func (f *planFlags) run(cmd *cobra.Command) error {
 			out.Against.Others[s] = plan.Moves(was, is, images).NarBytes
 		}
 	}
-	if out.Report, err = plan.Explain(shown, images, before); err != nil {
+	if out.Report, err = plan.Explain(shown, images, before, options.Groups); err != nil {
 		return err
 	}
 	if f.json {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -39,7 +40,8 @@ type (
 	}
 	planMemory struct {
 		Layers  map[string][]string `json:"layers"`
-		Paths   map[string]string   `json:"paths"` // the package's name by ID
+		Images  map[string][]string `json:"images"` // the layers' names
+		Paths   map[string]string   `json:"paths"`  // the package's name by ID
 		Updates int                 `json:"updates"`
 		// Packages are [updates since, changes].
 		Packages map[string][2]int `json:"packages"`
@@ -49,8 +51,12 @@ type (
 // answerPlan reads a request and writes the answer.
 func answerPlan(in io.Reader, out io.Writer, strategy string) error {
 	var q planRequest
-	if err := json.NewDecoder(io.LimitReader(in, maxPlanRequest)).Decode(&q); err != nil {
+	d := json.NewDecoder(io.LimitReader(in, maxPlanRequest))
+	if err := d.Decode(&q); err != nil {
 		return fmt.Errorf("the request: want one JSON document of %s: %w", planProtocol, err)
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("the request: want one JSON document of %s: there is more behind it", planProtocol)
 	}
 	o := plan.Options{Strategy: strategy, MaxLayers: q.MaxLayers, Popularity: q.Popularity, Previous: q.Previous.previous()}
 	if err := plan.CheckMaxLayers(q.MaxLayers); err != nil {
@@ -70,7 +76,7 @@ func answerPlan(in io.Reader, out io.Writer, strategy string) error {
 	}
 	made, err := plan.Make(images, o)
 	if err != nil {
-		return err
+		return fmt.Errorf("the request: %w", err)
 	}
 	answer := planAnswer{Layers: map[string][][]string{}}
 	for _, i := range q.Images {
@@ -80,9 +86,12 @@ func answerPlan(in io.Reader, out io.Writer, strategy string) error {
 		}
 	}
 	if h := made.History; h != nil {
-		m := &planMemory{Layers: map[string][]string{}, Paths: packages, Updates: h.Updates, Packages: map[string][2]int{}}
+		m := &planMemory{Layers: map[string][]string{}, Images: map[string][]string{}, Paths: packages, Updates: h.Updates, Packages: map[string][2]int{}}
 		for name, paths := range made.Layers {
 			m.Layers[name] = traceIDs(paths)
+		}
+		for root, bySystem := range made.Images {
+			m.Images[root] = bySystem[""]
 		}
 		for name, p := range h.Packages {
 			m.Packages[name] = [2]int{p.Since, p.Changes}
@@ -96,15 +105,22 @@ func (m *planMemory) previous() *plan.Previous {
 	if m == nil {
 		return nil
 	}
-	p := &plan.Previous{Layers: map[string][]store.Path{}, History: &plan.History{Updates: m.Updates, Packages: map[string]plan.PackageHistory{}}}
+	p := &plan.Previous{Plan: plan.Plan{
+		Layers:  map[string][]store.Path{},
+		Images:  map[string]map[string][]string{},
+		History: &plan.History{Updates: m.Updates, Packages: map[string]plan.PackageHistory{}},
+	}}
 	for name, ids := range m.Layers {
-		p.Layers[name] = tracePaths(ids)
+		p.Plan.Layers[name] = tracePaths(ids)
+	}
+	for name, layers := range m.Images {
+		p.Plan.Images[name] = map[string][]string{"": layers}
 	}
 	for id, name := range m.Paths {
 		p.Paths = append(p.Paths, tracePath(id, name))
 	}
 	for name, k := range m.Packages {
-		p.History.Packages[name] = plan.PackageHistory{Since: k[0], Changes: k[1]}
+		p.Plan.History.Packages[name] = plan.PackageHistory{Since: k[0], Changes: k[1]}
 	}
 	return p
 }

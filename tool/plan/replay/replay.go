@@ -61,7 +61,7 @@ func (r Run) Replay(t *Trace) (Result, error) {
 			out.MostLayers = max(out.MostLayers, len(p.Images[image.Root][image.System]))
 		}
 		if !r.Forget {
-			previous = &plan.Previous{Layers: p.Layers, Paths: slices.Collect(maps.Values(paths)), History: p.History}
+			previous = &plan.Previous{Plan: *p, Paths: slices.Collect(maps.Values(paths))}
 		}
 		if r.PullEvery > 1 && n%r.PullEvery != 0 {
 			continue

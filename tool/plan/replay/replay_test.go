@@ -40,12 +40,12 @@ func TestReplay_Fleet(t *testing.T) {
 		run                    Run
 		update, firstPull, app float64 // at most
 	}{
-		{"solo", Run{MaxLayers: 8}, 1.26, 1, 0},
-		{"solo", Run{MaxLayers: 24}, 1.05, 1, 0},
+		{"solo", Run{MaxLayers: 8}, 1.24, 1, 0},
+		{"solo", Run{MaxLayers: 24}, 1.047, 1, 0},
 		{"solo", Run{MaxLayers: 24, PullEvery: 5}, 1.05, 1, 0},
 		{"solo", Run{MaxLayers: 24, Forget: true}, 1.189, 1, 0},
 		{"services", Run{MaxLayers: 24}, 1.026, 1.01, 0},
-		{"services-app", Run{MaxLayers: 24}, 1.04, 1.01, 1.3},
+		{"services-app", Run{MaxLayers: 24}, 1.034, 1.01, 1.22},
 	} {
 		got := replay(t, tc.trace, tc.run)
 		if got.Update > tc.update || got.FirstPull > tc.firstPull || got.App > tc.app && tc.app > 0 || got.MostLayers > tc.run.MaxLayers {
