@@ -113,20 +113,15 @@ func (s *Registry) makeImage(ctx context.Context, c *contents) (*record, error) 
 	if err != nil {
 		return nil, err
 	}
-	closure := map[store.Path]bool{}
+	closure := closureOf(l, c.Roots)
 	size := int64(0)
-	for _, r := range c.Roots {
-		for _, p := range l.Closure(r) {
-			if !closure[p] {
-				size += l.Paths[p].NarSize
-			}
-			closure[p] = true
-		}
+	for _, p := range closure {
+		size += l.Paths[p].NarSize
 	}
 	if size > s.o.MaxImageSize {
 		return nil, serve.Errorf(serve.CodeDenied, "the image would have %d bytes unpacked, and this server makes none of more than %d", size, s.o.MaxImageSize)
 	}
-	recipes, err := s.plan(c, l, slices.Sorted(maps.Keys(closure)))
+	recipes, err := s.plan(c, l, closure)
 	if err != nil {
 		return nil, err
 	}
