@@ -234,12 +234,24 @@ func (s *Registry) record(key string) *record {
 func (s *Registry) index(key string, r *record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.keys) > maxKeys { // Those of images that the cache has lost are of no use.
+		for d, keys := range s.keys {
+			if keys = slices.DeleteFunc(keys, func(key string) bool { return !s.cache.has(imagesDir + "/" + key) }); len(keys) == 0 {
+				delete(s.keys, d)
+			} else {
+				s.keys[d] = keys
+			}
+		}
+	}
 	for _, d := range r.digests() {
 		if keys := s.keys[d]; !slices.Contains(keys, key) {
 			s.keys[d] = append(keys, key)
 		}
 	}
 }
+
+// maxKeys is how many digests are known before it is seen which of them are of use still.
+const maxKeys = 1 << 18
 
 // recordOf returns a record that has a manifest, config or layer of that digest; nil if there is none any more.
 func (s *Registry) recordOf(d digest.Digest) *record {
