@@ -193,6 +193,43 @@ func TestParseQuery(t *testing.T) {
 }
 
 // A list is taken in every form in which it may be published.
+// Where names have no capital letters, as those of images, they mean what has some, unless there is a package of the very name.
+func TestParseFolded(t *testing.T) {
+	more := append(slices.Clone(names), "Thing-1.0RC1", "SDL2-2.30", "sdl2-1.0", "python3.12-PyThing-7.0")
+	for query, want := range map[string]string{
+		"libx11":                        "libX11-1.8.10",
+		"thing-1.0rc1":                  "Thing-1.0RC1",
+		"sdl2":                          "sdl2-1.0",
+		"perl540packages.uri":           "perl5.40.0-URI-5.28",
+		"python312packages.pything-7.0": "python3.12-PyThing-7.0",
+		"rpackages.ggplot2":             "r-ggplot2-3.5.1",
+		"openssl-3.3.2.bin":             "openssl-3.3.2-bin",
+		"nginx":                         "nginx-1.26.3",
+		"bash-interactive":              "bash-interactive-5.2p37",
+		"python313packages.requests":    "python3.13-requests-2.32.3",
+	} {
+		q, err := channel.ParseFolded(query)
+		if err != nil {
+			t.Errorf("%s: %v", query, err)
+			continue
+		}
+		results, err := channel.Scan(strings.NewReader(list(more)), []channel.Query{q})
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths, err := results[0].Paths()
+		if err != nil || len(paths) != 1 || paths[0].Name() != want {
+			t.Errorf("%s is %v, %v; want %s", query, paths, err, want)
+		}
+	}
+	if _, err := channel.ParseFolded("foopackages.x"); err == nil || !strings.Contains(err.Error(), "no package set foopackages is known") {
+		t.Errorf("a set that nobody knows: %v", err)
+	}
+	if q := query(t, "libx11"); q.FoldCase {
+		t.Error("ParseQuery folds case")
+	}
+}
+
 func TestSearch_Forms(t *testing.T) {
 	text := list(names)
 	dir := t.TempDir()

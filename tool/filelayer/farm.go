@@ -36,33 +36,93 @@ func (g *gatherer) readRoots() error {
 		copied[e.Root] = copied[e.Root] || e.Type == TypeCopies
 	}
 	for _, n := range g.nars {
-		root := &rootObject{path: n.File.StorePath}
-		entries := 0
-		err := layer.ReadNAR(g.ctx, n, func(e *nar.Entry, r io.Reader) (err error) {
-			if entries++; entries > MaxEntries {
-				return fmt.Errorf("over %d files", MaxEntries)
-			}
-			o := &object{kind: e.Kind, executable: e.Executable, target: string(e.Target), size: e.Size}
-			if o.kind == nar.Directory {
-				o.children = map[string]*object{}
-			}
-			if len(e.Path) == 0 {
-				root.object = o
-			} else {
-				dir, name := splitPath(string(e.Path))
-				root.at(dir).children[name] = o // A NAR has the directory before what is in it.
-			}
-			if o.kind == nar.Regular && copied[root.path] {
-				o.contents, err = g.keep(r, o.size)
-			}
-			return err
-		})
+		root, err := g.readRoot(n, copied[n.File.StorePath])
 		if err != nil {
 			return err
 		}
 		g.roots[root.path] = root
 	}
 	return nil
+}
+
+// readRoot reads a NAR, and keeps the files' contents if they are to be copied.
+func (g *gatherer) readRoot(n layer.NAR, copied bool) (*rootObject, error) {
+	root := &rootObject{path: n.File.StorePath}
+	entries := 0
+	return root, layer.ReadNAR(g.ctx, n, func(e *nar.Entry, r io.Reader) (err error) {
+		if entries++; entries > MaxEntries {
+			return fmt.Errorf("over %d files", MaxEntries)
+		}
+		o := &object{kind: e.Kind, executable: e.Executable, target: string(e.Target), size: e.Size}
+		if o.kind == nar.Directory {
+			o.children = map[string]*object{}
+		}
+		if len(e.Path) == 0 {
+			root.object = o
+		} else {
+			dir, name := splitPath(string(e.Path))
+			root.at(dir).children[name] = o // A NAR has the directory before what is in it.
+		}
+		if o.kind == nar.Regular && copied {
+			o.contents, err = g.keep(r, o.size)
+		}
+		return err
+	})
+}
+
+// maxFollowed bounds the store paths that symlinks are followed into.
+const maxFollowed = 256
+
+// outside follows a symlink that leads out of its store path, over others if need be, to a directory; not ok: it leads to none
+// that there is.
+func (g *gatherer) outside(p part) (part, bool) {
+	if g.src.Follow == nil || p.e.Type != TypeLinks {
+		return p, false
+	}
+	for range maxLinks {
+		o := p.root.at(p.path)
+		if o == nil || o.kind != nar.Symlink {
+			return p, false
+		}
+		dir := p.root.path.Dir() + "/"
+		rest, ok := strings.CutPrefix(o.target, dir)
+		base, path, _ := strings.Cut(rest, "/")
+		to, err := store.ParsePath(dir + base)
+		if !ok || err != nil {
+			return p, false
+		}
+		if p.root = g.followed(to); p.root == nil || p.root.kind != nar.Directory {
+			return p, false
+		}
+		p.path = path
+		if at, o := p.root.resolve(path); o != nil {
+			p.path, p.object = at, o
+			return p, o.kind == nar.Directory
+		}
+	}
+	return p, false
+}
+
+// followed returns a store path that a symlink leads to; nil if it isn't to be had.
+func (g *gatherer) followed(p store.Path) *rootObject {
+	if root, ok := g.roots[p]; ok {
+		return root
+	}
+	if len(g.roots) >= maxFollowed {
+		return nil
+	}
+	var root *rootObject
+	if n, ok := g.src.Follow(p); ok {
+		if err := layer.Retry([]layer.NAR{n}, func() (err error) {
+			root, err = g.readRoot(n, false)
+			return err
+		}); err != nil {
+			g.fault(err)
+			root = nil
+		}
+	}
+	g.roots[p] = root
+	return root
 }
 
 // at returns what is at path, no symlink followed; nil if there is nothing.
@@ -204,7 +264,7 @@ func (g *gatherer) merge(path string, parts []part) {
 		return
 	}
 	first := parts[0]
-	dirs, others := directories(parts)
+	dirs, others := g.directories(path, parts)
 	switch {
 	case len(dirs) == 0:
 		for _, p := range others[1:] {
@@ -238,17 +298,21 @@ func (g *gatherer) merge(path string, parts []part) {
 
 // directories parts those that are directories from the others. Where there is one, a symlink to a directory is one too,
 // with what is in the directory that it leads to: sbin -> bin in one store path, and a directory sbin in another.
-func directories(parts []part) (dirs, others []part) {
-	if !slices.ContainsFunc(parts, func(p part) bool { return p.kind == nar.Directory }) {
-		return nil, parts
-	}
+func (g *gatherer) directories(at string, parts []part) (dirs, others []part) {
+	isDir := func(p part) bool { return p.kind == nar.Directory }
+	beside := slices.ContainsFunc(parts, isDir)
 	for _, p := range parts {
-		if p.kind == nar.Symlink {
-			if at, o := p.root.resolve(p.path); o != nil && o.kind == nar.Directory {
-				p.path, p.object = at, o
+		if p.kind == nar.Symlink && beside {
+			if path, o := p.root.resolve(p.path); o != nil && o.kind == nar.Directory {
+				p.path, p.object = path, o
 			}
 		}
-		if p.kind == nar.Directory {
+		if p.kind == nar.Symlink && (beside || !strings.Contains(at, "/")) {
+			if to, ok := g.outside(p); ok {
+				p = to
+			}
+		}
+		if isDir(p) {
 			dirs = append(dirs, p)
 		} else {
 			others = append(others, p)
@@ -294,7 +358,7 @@ func (g *gatherer) leadsTo(p part) string {
 // rootOf is the store path at hand that a place in the store is in; nil: none.
 func (g *gatherer) rootOf(place string) *rootObject {
 	for p, root := range g.roots {
-		if strings.HasPrefix(place, string(p)+"/") {
+		if root != nil && strings.HasPrefix(place, string(p)+"/") {
 			return root
 		}
 	}

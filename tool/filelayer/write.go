@@ -18,6 +18,10 @@ type Sources struct {
 	Dir string
 	// NAR returns the NAR of a store path that an entry is about. Nil: there are none.
 	NAR func(store.Path) (layer.NAR, error)
+	// Follow, if set, returns the NAR of a store path that a symlink to a directory leads to, out of one that an entry links;
+	// false: none is to be had. What is in the directory is linked then in place of the symlink, where the symlink is
+	// in its store path's root, as bin in many a profile, or another store path has a directory of the same name.
+	Follow func(store.Path) (layer.NAR, bool)
 	// TempFile creates a file for what can be read but once: contents of compressed tars, files that are copied out of NARs. It
 	// must not be seen by others, and is gone once closed. Nil: in the system's folder for temporary files.
 	TempFile func() (*os.File, error)

@@ -169,6 +169,13 @@ func (c *cache) use(name string) *cached {
 	return f
 }
 
+// has reports whether there is a file of that name; it doesn't count as used.
+func (c *cache) has(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.files[name] != nil
+}
+
 // blob opens a blob that has its digest; fs.ErrNotExist if there is none.
 func (c *cache) blob(ctx context.Context, d digest.Digest) (*os.File, error) {
 	name := blobsDir + "/" + d.Encoded()

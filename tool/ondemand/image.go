@@ -113,20 +113,15 @@ func (s *Registry) makeImage(ctx context.Context, c *contents) (*record, error) 
 	if err != nil {
 		return nil, err
 	}
-	closure := map[store.Path]bool{}
+	closure := closureOf(l, c.Roots)
 	size := int64(0)
-	for _, r := range c.Roots {
-		for _, p := range l.Closure(r) {
-			if !closure[p] {
-				size += l.Paths[p].NarSize
-			}
-			closure[p] = true
-		}
+	for _, p := range closure {
+		size += l.Paths[p].NarSize
 	}
 	if size > s.o.MaxImageSize {
 		return nil, serve.Errorf(serve.CodeDenied, "the image would have %d bytes unpacked, and this server makes none of more than %d", size, s.o.MaxImageSize)
 	}
-	recipes, err := s.plan(c, l, slices.Sorted(maps.Keys(closure)))
+	recipes, err := s.plan(c, l, closure)
 	if err != nil {
 		return nil, err
 	}
@@ -239,12 +234,24 @@ func (s *Registry) record(key string) *record {
 func (s *Registry) index(key string, r *record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if len(s.keys) > maxKeys { // Those of images that the cache has lost are of no use.
+		for d, keys := range s.keys {
+			if keys = slices.DeleteFunc(keys, func(key string) bool { return !s.cache.has(imagesDir + "/" + key) }); len(keys) == 0 {
+				delete(s.keys, d)
+			} else {
+				s.keys[d] = keys
+			}
+		}
+	}
 	for _, d := range r.digests() {
 		if keys := s.keys[d]; !slices.Contains(keys, key) {
 			s.keys[d] = append(keys, key)
 		}
 	}
 }
+
+// maxKeys is how many digests are known before it is seen which of them are of use still.
+const maxKeys = 1 << 18
 
 // recordOf returns a record that has a manifest, config or layer of that digest; nil if there is none any more.
 func (s *Registry) recordOf(d digest.Digest) *record {

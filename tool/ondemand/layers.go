@@ -48,13 +48,25 @@ func (s *Registry) key(l *lock.Lock, r recipe) string {
 		Recipe      recipe
 		NARs        []nar
 	}{Format: digestfile.FormatVersion, Compression: s.o.Compression, Recipe: r}
-	if r.Links {
+	paths := r.Paths
+	if r.Links { // They may lead on into all that the packages refer to.
 		of.Links = linksVersion
+		paths = closureOf(l, r.Paths)
 	}
-	for _, p := range r.Paths {
+	for _, p := range paths {
 		of.NARs = append(of.NARs, nar{p, l.Paths[p].NarHash})
 	}
 	return hashOf(of)
+}
+
+// closureOf returns paths and all that they refer to, sorted.
+func closureOf(l *lock.Lock, paths []store.Path) []store.Path {
+	var all []store.Path
+	for _, p := range paths {
+		all = append(all, l.Closure(p)...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func hashOf(v any) string {
@@ -179,7 +191,14 @@ func (s *Registry) writeLinks(ctx context.Context, f *atomicfile.File, l *lock.L
 	add(filelayer.Entry{Type: filelayer.TypeDirectory, Path: "tmp", Mode: &sticky, By: "/tmp"})
 	o := s.layerOptions(f)
 	file, err := filelayer.Write(ctx, f, spec, filelayer.Sources{
-		NAR:      func(p store.Path) (layer.NAR, error) { return l.NAR(s.o.Client, p), nil },
+		NAR: func(p store.Path) (layer.NAR, error) { return l.NAR(s.o.Client, p), nil },
+		// What a profile links is as good as its own, and there is room for what other packages have beside it.
+		Follow: func(p store.Path) (layer.NAR, bool) {
+			if l.Paths[p] == nil {
+				return layer.NAR{}, false
+			}
+			return l.NAR(s.o.Client, p), true
+		},
 		TempFile: o.TempFile,
 	}, o)
 	var of *filelayer.FileError

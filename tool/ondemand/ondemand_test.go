@@ -267,6 +267,24 @@ func TestRegistry_Image(t *testing.T) {
 			t.Errorf("%s: %v, leads to %q, want %q", path, ok, found, target)
 		}
 	}
+	// Web's bin is a link to that of a profile, with links to its programs: there is room for the shell's beside them.
+	layers, err = mustPull(t, host, "shell/web").Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tar, err = layers[len(layers)-1].Uncompressed(); err != nil {
+		t.Fatal(err)
+	}
+	defer tar.Close()
+	got = listing(t, tar)
+	for _, path := range []string{"bin/", "bin/sh", "bin/ls", "bin/nginx", "start"} {
+		if _, ok := got[path]; !ok {
+			t.Errorf("shell/web has no %s", path)
+		}
+	}
+	if want := "/nix/store/5lmyxh3w0h9xc6qzp6nivvjbiaxc42gi-web-profile/bin/nginx"; got["bin/nginx"] != want {
+		t.Errorf("bin/nginx leads to %q, want %q", got["bin/nginx"], want)
+	}
 	// The order of packages, and one that is there twice, make no other image.
 	same := digestOf(t, mustPull(t, host, "gnugrep/sed"))
 	for _, other := range []string{"sed/gnugrep", "sed/gnugrep/sed", "sed-4.9/gnugrep", "sed:stable"} {

@@ -3,8 +3,11 @@ package serve
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -21,8 +24,8 @@ import (
 // DefaultTag is the tag of who names none.
 const DefaultTag = "latest"
 
-// Images is a [Source] of images that lie on the disk in any form that package imagefile reads. Nothing is copied: blobs
-// are served from where they are, once they were seen to have their digest. An image that is built anew is served anew from the
+// Images is a [Source] of images that lie on the disk in any form that package imagefile reads. Blobs are
+// served from where they are, once they were seen to have their digest; only an archive that is compressed as a whole is unpacked. An image that is built anew is served anew from the
 // next time on that its tag is asked for.
 type Images struct {
 	mu           sync.Mutex
@@ -183,12 +186,7 @@ func stampOf(path string) (string, error) {
 
 // list takes down what the file holds.
 func (o *opened) list() error {
-	f := o.file
-	top, err := f.Root("")
-	if err != nil {
-		return err
-	}
-	images, err := f.Images()
+	images, err := o.file.Images()
 	if err != nil {
 		return err
 	}
@@ -197,20 +195,49 @@ func (o *opened) list() error {
 		o.configs[i.ConfigDescriptor.Digest] = i.Config
 		for _, l := range i.Layers {
 			if !l.Present() {
-				return fmt.Errorf("%s: layer %s isn't there: this is a shallow image, of which only the documents were fetched or built", f.Path, l.Descriptor.Digest)
+				return fmt.Errorf("%s: layer %s isn't there: this is a shallow image, of which only the documents were fetched or built", o.file.Path, l.Descriptor.Digest)
 			}
 			o.layers[l.Descriptor.Digest] = l
 		}
 	}
-	if o.top = o.manifests[top.Digest]; o.top == nil { // an index
-		raw, err := f.Manifest(top)
-		if err != nil {
-			return fmt.Errorf("%s: %w", f.Path, err)
-		}
-		o.top = o.add(top, raw)
+	root, err := o.file.Root("")
+	if err != nil {
+		return err
 	}
-	return nil
+	o.top, err = o.index(root, maxIndexDepth)
+	return err
 }
+
+// maxIndexDepth is how deep indexes may lie in one another.
+const maxIndexDepth = 4
+
+// index takes down an index with those in it; of an image it finds what is known.
+func (o *opened) index(d ocispec.Descriptor, depth int) (*Manifest, error) {
+	if m := o.manifests[d.Digest]; m != nil {
+		return m, nil
+	}
+	raw, err := o.file.Manifest(d)
+	if err != nil {
+		return nil, err
+	}
+	m := o.add(d, raw)
+	if d.MediaType != ocispec.MediaTypeImageIndex && d.MediaType != mediaTypeDockerList || depth == 0 {
+		return m, nil // What it is, is for clients to say.
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return nil, fmt.Errorf("%s: index %s: %w", o.file.Path, d.Digest, err)
+	}
+	for _, of := range index.Manifests {
+		if _, err := o.index(of, depth-1); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// mediaTypeDockerList is docker's name for an index.
+const mediaTypeDockerList = "application/vnd.docker.distribution.manifest.list.v2+json"
 
 func (o *opened) add(d ocispec.Descriptor, raw []byte) *Manifest {
 	m := &Manifest{MediaType: d.MediaType, Digest: d.Digest, Bytes: raw}

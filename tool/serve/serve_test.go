@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"github.com/opencontainers/go-digest"
@@ -108,6 +109,51 @@ func TestImages_Forms(t *testing.T) {
 		if err != nil || form != image.FormatDockerArchive && d.String() != img.Descriptor.Digest.String() {
 			t.Errorf("%s: %s, %v; want %s", form, d, err, img.Descriptor.Digest)
 		}
+	}
+}
+
+// Of an index clients choose the image that they want.
+func TestImages_Index(t *testing.T) {
+	layers := imagetest.Mini(t, "../../testdata", "gzip")
+	amd64, blobs := imagetest.Build(t, image.Settings{System: "x86_64-linux"}, layers)
+	arm64, _ := imagetest.Build(t, image.Settings{System: "aarch64-linux"}, layers)
+	index, err := image.BuildIndex([]ocispec.Descriptor{amd64.Descriptor, arm64.Descriptor}, nil)
+	if err == nil {
+		index, err = index.WithImages([]*image.Image{amd64, arm64})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "index")
+	if err := image.WriteLayout(t.Context(), dir, index, blobs, nil, image.Copy); err != nil {
+		t.Fatal(err)
+	}
+	s := new(Images)
+	defer s.Close()
+	if err := s.Add("both", dir); err != nil {
+		t.Fatal(err)
+	}
+	_, host := start(t, s)
+	ref, err := name.ParseReference(host+"/both", name.Insecure)
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := remote.Index(ref)
+	if err == nil {
+		err = validate.Index(whole)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err := whole.Digest(); err != nil || d.String() != index.Descriptor.Digest.String() {
+		t.Errorf("%s, %v; want %s", d, err, index.Descriptor.Digest)
+	}
+	one, err := remote.Image(ref, remote.WithPlatform(v1.Platform{OS: "linux", Architecture: "arm64"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d, err := one.Digest(); err != nil || d.String() != arm64.Descriptor.Digest.String() {
+		t.Errorf("arm64 is %s, %v; want %s", d, err, arm64.Descriptor.Digest)
 	}
 }
 
