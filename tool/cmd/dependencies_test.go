@@ -95,6 +95,7 @@ var linked = map[string][]string{
 		"github.com/rules-strata/rules_strata/tool/filelayer",
 		"github.com/rules-strata/rules_strata/tool/flatten",
 		"github.com/rules-strata/rules_strata/tool/image",
+		"github.com/rules-strata/rules_strata/tool/imagefile",
 		"github.com/rules-strata/rules_strata/tool/layer",
 		"github.com/rules-strata/rules_strata/tool/layertar",
 		"github.com/rules-strata/rules_strata/tool/lzma",

@@ -114,7 +114,7 @@ func TestRun_Errors(t *testing.T) {
 		{append(with("--spec="+l.BlobPath), parts...), exitFailure, "--spec: "},
 		{append(with(spec), parts[:2]...), exitFailure, "layer 1 of the image, sha256:"},
 		{append(with(spec, "--layer="+l.DigestPath, "--blob="+damaged), parts[:2]...), exitFailure, "layer 1: "},
-		{append(whole, "--base="+out), exitFailure, "neither an OCI layout"},
+		{append(whole, "--base="+out), exitFailure, "it is no OCI layout"},
 		{whole, exitFailure, "exit code 5; it wrote:\nx\n"},
 	} {
 		code, stderr := runIn(t, test.args...)
