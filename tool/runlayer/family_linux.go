@@ -35,8 +35,8 @@ type execJob struct {
 // execFault is why it could not.
 type execFault struct{ Text, Hint string }
 
-// run runs the program in root to its end, and ends what it has left running. One that fails is a [CommandError].
-func (f *family) run(j *job, root string) error {
+// run runs the program in root to its end, and ends what it has left running. It starts as the binary self. One that fails is a [CommandError].
+func (f *family) run(j *job, self, root string) error {
 	file, err := jsonFile(execJob{root, j.Way.Chroot, j.Command, j.Env, j.User, j.Workdir})
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func (f *family) run(j *job, root string) error {
 	if !j.Way.Chroot {
 		attributes.Cloneflags = unix.CLONE_NEWNS // Where it leaves this root behind; the folder stays to be seen here.
 	}
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{execName}, &syscall.ProcAttr{
+	pid, err := syscall.ForkExec(self, []string{execName}, &syscall.ProcAttr{
 		Env:   []string{},
 		Files: []uintptr{null.Fd(), outW.Fd(), outW.Fd(), file.Fd(), faultW.Fd()},
 		Sys:   attributes,

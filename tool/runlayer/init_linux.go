@@ -17,12 +17,13 @@ import (
 	"github.com/rules-strata/rules_strata/tool/layer"
 )
 
-// The folders in an init's own.
+// What is in an init's own folder.
 const (
 	treeDir  = "tree"  // the image
 	asideDir = "aside" // what the image has where the program finds other things
 	procDir  = "proc"
 	devDir   = "dev"
+	selfFile = "self" // a copy of this binary
 )
 
 // devOptions bound what is in /dev, /dev/shm for the most part.
@@ -36,12 +37,13 @@ func initMain() int {
 		return 1
 	}
 	gate := os.NewFile(fdGate, "gate")
-	if j.Way.Subordinate && os.Geteuid() != 0 {
-		// The ids come from outside. Until then this process has none, and so no privileges; it gets them by starting again.
+	if j.Way.Subordinate && len(os.Args) == 1 {
+		// The ids come from outside. Until then this process has none, and so no privileges; it gets them by starting again. (It
+		// can't see whether they are there: the users' come before the groups'.)
 		if _, err := io.ReadFull(gate, make([]byte, 1)); err != nil {
 			return 1
 		}
-		err := unix.Exec("/proc/self/exe", os.Args, nil)
+		err := unix.Exec("/proc/self/exe", []string{initName, "with ids"}, nil)
 		fmt.Fprintf(os.Stderr, "starting again with ids: %v", err)
 		return 1
 	}
@@ -99,12 +101,34 @@ func (in *initProcess) path(elements ...string) string {
 	return filepath.Join(append([]string{in.job.Dir}, elements...)...)
 }
 
+// copySelf copies this binary. What becomes the program starts as the copy: as long as a process is that still, and by a script's
+// first line it can be again, root in the image can come by it as /proc/PID/exe, and write to it.
+func (in *initProcess) copySelf() error {
+	from, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := os.OpenFile(in.path(selfFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o755)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(to, from); err != nil {
+		to.Close()
+		return err
+	}
+	return to.Close()
+}
+
 // prepare makes all that the kernel could forbid.
 func (in *initProcess) prepare() error {
 	for _, d := range []string{treeDir, asideDir, procDir, devDir} {
 		if err := os.Mkdir(in.path(d), 0o755); err != nil {
 			return err
 		}
+	}
+	if err := in.copySelf(); err != nil {
+		return err
 	}
 	if in.job.Way.Chroot {
 		return in.prepareChroot()
@@ -145,7 +169,7 @@ func (in *initProcess) run(ctx context.Context) ([]byte, error) {
 	if err := in.furnish(stores); err != nil {
 		return nil, err
 	}
-	if err := in.family.run(in.job, in.path(treeDir)); err != nil {
+	if err := in.family.run(in.job, in.path(selfFile), in.path(treeDir)); err != nil {
 		if c := new(CommandError); errors.As(err, &c) && ids.users.single() {
 			c.Advice = "there is but one user id here: the command could give no file to another user, nor become one; to have more, run it as root outside of Bazel's sandbox, " +
 				"or give the user ids in /etc/subuid and /etc/subgid; or say owners beside the command"

@@ -103,6 +103,32 @@ func TestRun_Privileges(t *testing.T) {
 	}
 }
 
+// Root in the image can't write to the binary of the process above it, which is the host's.
+func TestRun_OwnBinary(t *testing.T) {
+	img := smallImage(t)
+	const script = "for pid in 1 $$; do (echo x > /proc/$pid/exe) 2>&1; done; exit 6"
+	for _, in := range available() {
+		if in.Chroot {
+			continue // There is no /proc.
+		}
+		self, err := os.Executable()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := os.Stat(self)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = runSpec(t.Context(), t, img, &Spec{Command: []string{"/bin/sh", "-c", script}}, in)
+		if failed := new(CommandError); !errors.As(err, &failed) || failed.Failure != "exit code 6" || strings.Count(string(failed.Output), "can't create") != 2 {
+			t.Errorf("%s: got %v", in, err)
+		}
+		if after, err := os.Stat(self); err != nil || after.Size() != before.Size() || after.ModTime() != before.ModTime() {
+			t.Errorf("%s: the test's own binary was %v, is %v, %v", in, before, after, err)
+		}
+	}
+}
+
 // Programs that fail, and what they can't do: the error says which and why, and nothing is written.
 func TestRun_Failures(t *testing.T) {
 	img := smallImage(t)
