@@ -52,6 +52,13 @@ def strata_go_repositories():
     )
     maybe(
         go_repository,
+        name = "com_github_moby_sys_user",
+        importpath = "github.com/moby/sys/user",
+        sum = "h1:jhcMKit7SA80hivmFJcbB1vqmw//wU61Zdui2eQXuMs=",
+        version = "v0.4.0",
+    )
+    maybe(
+        go_repository,
         name = "com_github_ncruces_go_sqlite3",
         importpath = "github.com/ncruces/go-sqlite3",
         sum = "h1:Ei07Zv1qfV/vyXzelhFsyS5Oh9TArBZHsmFk14Xv3GY=",

@@ -152,7 +152,7 @@ func (w *workspace) lend() {
 		w.write(name, strings.ReplaceAll(s, `path = "../.."`, fmt.Sprintf("path = %q", src)))
 	}
 	w.write("prebuilt/BUILD.bazel", prebuiltToolchains)
-	for _, name := range []string{"layer", "image", "files", "database", "strata"} {
+	for _, name := range []string{"layer", "image", "files", "database", "run", "strata"} {
 		b, err := os.ReadFile(tool(w.t, name))
 		if err != nil {
 			w.t.Fatal(err)
@@ -185,7 +185,7 @@ const prebuiltToolchains = `load("@rules_strata//rules:toolchain.bzl", "strata_t
         toolchain = name + "_tool",
         toolchain_type = "@rules_strata//rules/toolchain:%s_toolchain_type" % name,
     ),
-) for name in ["layer", "image", "files", "database", "strata"]]
+) for name in ["layer", "image", "files", "database", "run", "strata"]]
 `
 
 // newOutputBase makes what follows start from nothing: a new Bazel server with an empty output tree.

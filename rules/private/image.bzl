@@ -358,7 +358,7 @@ archive, `StrataLayout` the layout.
         ),
         "layers": attr.label_list(
             providers = [LayerInfo],
-            doc = "Layers of one's own, in this order: `store_layer`s, which come first, and those of files (`file_layer`, `root_layer`, `etc_layer`, `tar_layer`, and a `store_layer` with `strip_prefix`), which come last. " +
+            doc = "Layers of one's own, in this order: `store_layer`s, which come first, and those of files (`file_layer`, `root_layer`, `etc_layer`, `tar_layer`, `run_layer`, and a `store_layer` with `strip_prefix`), which come last. " +
                   "What they refer to must be in `contents` or in `layers`.",
         ),
         "include_store_paths": attr.bool(

@@ -36,6 +36,7 @@ Leave `target_compatible_with` empty: a layer is the same for all targets.
 | `@rules_strata//rules/toolchain:layer_toolchain_type` | `tool/cmd/layer` |
 | `@rules_strata//rules/toolchain:files_toolchain_type` | `tool/cmd/files` |
 | `@rules_strata//rules/toolchain:database_toolchain_type` | `tool/cmd/database` |
+| `@rules_strata//rules/toolchain:run_toolchain_type` | `tool/cmd/run` |
 | `@rules_strata//rules/toolchain:image_toolchain_type` | `tool/cmd/image` |
 | `@rules_strata//rules/toolchain:strata_toolchain_type` | `tool/cmd/strata` |
 """,

@@ -3,7 +3,7 @@
 LayerInfo = provider(
     doc = """One layer of an image.
 
-`store_layer`, `file_layer`, `root_layer`, `etc_layer` and `tar_layer` make it. `image` reads `digest_file` for the manifest, and `blob` only for the archive and the layout.
+`store_layer`, `file_layer`, `root_layer`, `etc_layer`, `tar_layer` and `run_layer` make it. `image` reads `digest_file` for the manifest, and `blob` only for the archive and the layout.
 """,
     fields = {
         "blob": "File. The layer as registries hold it: a tar, compressed as `compression` says; never None. Its SHA-256 is the layer's OCI digest.",

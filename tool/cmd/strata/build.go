@@ -82,7 +82,8 @@ what was there before stays.`,
   strata build --root web --base debian.tar --env-prepend PATH=/nix/store/…/bin
   strata build --root web --stamp-file bazel-out/stable-status.txt --label 'rev={STABLE_GIT_COMMIT}'
   strata build --root web --files etc.json --file srv/www=site --user web
-  strata build --root web --nix-database --tag web:nix`,
+  strata build --root web --nix-database --tag web:nix
+  strata build --root web --files etc.json --run setup.json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd)
 		},

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ import (
 	"github.com/rules-strata/rules_strata/tool/layer"
 	"github.com/rules-strata/rules_strata/tool/lock"
 	"github.com/rules-strata/rules_strata/tool/plan"
+	"github.com/rules-strata/rules_strata/tool/runlayer"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
@@ -151,7 +153,9 @@ func (b *builder) buildImages(ctx context.Context, dir string) ([]builtImage, []
 	}
 	blobs := slices.Clone(b.baseBlobs)
 	for _, l := range layers {
-		blobs = append(blobs, image.Blob{Descriptor: l.file.Descriptor, UncompressedSize: l.file.UncompressedSize, Path: l.path})
+		if l.file != nil {
+			blobs = append(blobs, l.blob())
+		}
 	}
 	next := len(distinct) // the next image's first layer of files
 	var out []builtImage
@@ -163,7 +167,13 @@ func (b *builder) buildImages(ctx context.Context, dir string) ([]builtImage, []
 			built.layers = append(built.layers, of)
 			files = append(files, of.file)
 		}
-		for _, of := range layers[next : next+len(i.files)] {
+		for n, of := range layers[next : next+len(i.files)] {
+			if run := i.files[n].run; run != nil {
+				if of.file, err = b.runLayer(ctx, &i, run, files, blobs, of.path); err != nil {
+					return nil, nil, fmt.Errorf("%s: %w", of.name, err)
+				}
+				blobs = append(blobs, of.blob())
+			}
 			built.layers = append(built.layers, of)
 			files = append(files, of.file)
 		}
@@ -176,7 +186,41 @@ func (b *builder) buildImages(ctx context.Context, dir string) ([]builtImage, []
 	return out, blobs, nil
 }
 
-// buildLayers makes the layers' blobs in dir, a few at once.
+// blob is the layer for the writers of package image.
+func (l *builtLayer) blob() image.Blob {
+	return image.Blob{Descriptor: l.file.Descriptor, UncompressedSize: l.file.UncompressedSize, Path: l.path}
+}
+
+// runLayer runs a command over the layers that an image has so far, and makes the layer of what it changed at path.
+func (b *builder) runLayer(ctx context.Context, of *imagePlan, spec *runlayer.Spec, below []*digestfile.File, blobs []image.Blob, path string) (*digestfile.File, error) {
+	b.progress.show("running %s", spec.Command[0])
+	soFar, err := image.BuildOn(of.base, of.settings, below)
+	if err != nil {
+		return nil, err
+	}
+	var config ocispec.Image
+	if err := json.Unmarshal(soFar.Config, &config); err != nil {
+		return nil, err
+	}
+	img, err := runlayer.NewImage(soFar, &config, blobs)
+	if err != nil {
+		return nil, err
+	}
+	img.AddStores(below)
+	blob, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	defer blob.Close()
+	file, err := runlayer.Write(ctx, blob, spec, img, filepath.Dir(path), layer.Options{Compression: b.options.Compression, Level: b.options.Level})
+	if err != nil {
+		return nil, err
+	}
+	return file, blob.Close()
+}
+
+// buildLayers makes the layers' blobs in dir, a few at once. Of what commands change there is no more than the path: they are run
+// when all that is below them is there.
 func (b *builder) buildLayers(ctx context.Context, dir string, layers []plan.Layer, files []fileLayer) ([]builtLayer, error) {
 	defer b.client.CloseIdleConnections()
 	out := make([]builtLayer, len(layers)+len(files))
@@ -199,6 +243,10 @@ func (b *builder) buildLayers(ctx context.Context, dir string, layers []plan.Lay
 	}
 	for i, l := range files {
 		i += len(layers)
+		if l.run != nil {
+			out[i] = builtLayer{name: l.name, path: filepath.Join(dir, strconv.Itoa(i))}
+			continue
+		}
 		g.Go(func() (err error) {
 			out[i].name = l.name
 			if out[i].path, out[i].file, err = b.buildFileLayer(ctx, l, filepath.Join(dir, strconv.Itoa(i))); err == nil {

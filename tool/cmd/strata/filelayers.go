@@ -16,6 +16,7 @@ import (
 	"github.com/rules-strata/rules_strata/tool/layer"
 	"github.com/rules-strata/rules_strata/tool/lock"
 	"github.com/rules-strata/rules_strata/tool/plan"
+	"github.com/rules-strata/rules_strata/tool/runlayer"
 	"github.com/rules-strata/rules_strata/tool/store"
 )
 
@@ -28,21 +29,23 @@ type fileLayerFlags struct {
 	noStorePaths bool
 }
 
-// fileLayerFlag is one --files or --tar-layer.
+// fileLayerFlag is one --files, --tar-layer or --run.
 type fileLayerFlag struct{ flag, file string }
 
 // fileLayer is a layer above those of the store.
 type fileLayer struct {
 	name string
 	spec *filelayer.Spec
-	dir  string // what the specification's file names are relative to
-	tar  string // in place of a specification: the layer as it is
+	dir  string         // what the specification's file names are relative to
+	tar  string         // in place of a specification: the layer as it is
+	run  *runlayer.Spec // in place of both: what a command changes in what is below
 }
 
 func (f *fileLayerFlags) register(fl *pflag.FlagSet) {
 	for _, o := range []struct{ flag, usage string }{
 		{"files", "a JSON `FILE` that says what is in a layer of files; repeatable, each is a layer above the store's"},
 		{"tar-layer", "a tar `FILE` (plain, gzip, zstd) that is a layer as it is; repeatable"},
+		{"run", "a JSON `FILE` that says which command of the image to run over what is below; a layer of what it changed; repeatable"},
 	} {
 		fl.Func(o.flag, o.usage, func(file string) error {
 			f.layers = append(f.layers, fileLayerFlag{o.flag, file})
@@ -60,8 +63,16 @@ func (f *fileLayerFlags) register(fl *pflag.FlagSet) {
 func (f *fileLayerFlags) read(l *lock.Lock, root, system string) ([]fileLayer, error) {
 	var out []fileLayer
 	for _, one := range f.layers {
-		if one.flag == "tar-layer" {
+		switch one.flag {
+		case "tar-layer":
 			out = append(out, fileLayer{name: filepath.Base(one.file), tar: one.file})
+			continue
+		case "run":
+			spec, err := runlayer.ReadFile(one.file)
+			if err != nil {
+				return nil, fmt.Errorf("--run: %w", err)
+			}
+			out = append(out, fileLayer{name: filepath.Base(one.file), run: spec})
 			continue
 		}
 		spec, err := filelayer.ReadFile(one.file)

@@ -17,9 +17,12 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+
+	"github.com/rules-strata/rules_strata/tool/runlayer"
 )
 
 func main() {
+	runlayer.Main()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)

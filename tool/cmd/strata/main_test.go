@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/rules-strata/rules_strata/tool/runlayer"
 	"github.com/rules-strata/rules_strata/tool/validate"
 )
 
@@ -27,6 +28,7 @@ import (
 var webDir string
 
 func TestMain(m *testing.M) {
+	runlayer.Main()
 	var err error
 	if webDir, err = filepath.Abs("../../../testdata/web"); err != nil {
 		panic(err)
