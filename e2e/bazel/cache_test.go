@@ -1,6 +1,7 @@
 package bazel
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"path/filepath"
@@ -115,5 +116,25 @@ func TestLayersOfOnesOwn(t *testing.T) {
 	readJSON(t, w.outputs("//:libc", "digest_file")[0], &libc)
 	if got := layers("//:bash")[0]; got != libc.Descriptor.Digest {
 		t.Errorf("first layer of //:bash is %s, want //:libc's %s", got, libc.Descriptor.Digest)
+	}
+
+	// Who builds on a path that is no root is told what that means, and who builds on a root isn't.
+	w.write("other/BUILD.bazel", `load("@rules_strata//rules:image.bzl", "image")
+
+image(
+    name = "zlib",
+    contents = ["@store//path:fvs78lpr01zrij0j6yxwkvvdpahsav7f-zlib-1.2.13"],
+    system = "x86_64-linux",
+)
+`)
+	for target, want := range map[string]bool{"//other:zlib": true, "//:bash": false} {
+		out, err := w.command("build", append([]string{"--output_groups=digest", target}, buildFlags...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", target, err, out)
+		}
+		const note = `-zlib-1.2.13, which is none of its roots: the largest paths get a layer each, for this image alone. To share`
+		if got := bytes.Contains(out, []byte(note)); got != want {
+			t.Errorf("%s: a note about the plan: %t, want %t:\n%s", target, got, want, out)
+		}
 	}
 }

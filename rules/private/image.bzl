@@ -134,6 +134,12 @@ def _layers(ctx, base):
     if not selection.layers and not selection.added and not selection.top and not ctx.attr.base:
         fail("contents: the image is empty; name a root of a lock, such as @store//:web")
 
+    # Those of a lock's repository: whoever declares a store_path by hand has no fleet to put it into.
+    unplanned = [str(d.label) for d in contents if PlanInfo not in d and d.label.repo_name]
+    if unplanned and selection.added:
+        # buildifier: disable=print
+        print("%s: the lock plans no layers for %s, which is none of its roots: the largest paths get a layer each, for this image alone. To share layers with other images, add it to \"roots\" in strata.json and run `strata lock`." % (ctx.label, ", ".join(unplanned)))
+
     layers = list(selection.layers)
     for entries in selection.added:
         name = entries[0].path.rpartition("/")[2]
@@ -330,7 +336,8 @@ image(
 **Layers.** The `store_layer`s in `layers` come first. Then follow the layers that the lock plans for `contents`, as far
 as they have no path in common with the former, and what is left: the largest paths in a layer each, the rest in one.
 On top of these come the layers of files in `layers`, in their order. Each path of the closure is in exactly one layer, or the build fails and names it. Planned layers and `store_layer`s are
-shared by all images; what is left is made by each image for itself.
+shared by all images; what is left is made by each image for itself. Where that is so because a store path in `contents` is no root of
+its lock, and so in no plan, the build prints a note.
 
 **A base** (`base`) gives the image its layers, below all others, and its config wherever the attributes say nothing: `env`,
 `labels`, `ports` and `volumes` are added to the base's, `entrypoint` clears its cmd, `env_prepend` goes in front of
