@@ -61,8 +61,8 @@ image_push(
 			t.Errorf("the base's layer %s is missing", l)
 		}
 	}
-	if above.Sent.Count+above.Mounted.Count != int64(len(all)+1) {
-		t.Errorf("%+v: want %d layers and a config", above, len(all))
+	if above.Sent.Count != 2 || above.There.Count+above.Mounted.Count != int64(len(below)) { // A layer and the config.
+		t.Errorf("%+v: want two blobs sent, and %d that are there", above, len(below))
 	}
 
 	// The label is as good as the file, once that is there; and it says so if not.
