@@ -100,7 +100,8 @@ func (w *workspace) asProgram() string {
 		fmt.Fprintf(&rc, "common %s\n", f)
 	}
 	w.write(".bazelrc", rc.String())
-	w.write("bazel.sh", fmt.Sprintf("#!/bin/sh\nexec %s --output_base=%s --max_idle_secs=60 \"$@\"\n", filepath.Join(sourceDir(w.t), "bazelw"), w.outputBase))
+	// bazelw would run what BAZEL names.
+	w.write("bazel.sh", fmt.Sprintf("#!/bin/sh\nunset BAZEL\nexec %s --output_base=%s --max_idle_secs=60 \"$@\"\n", filepath.Join(sourceDir(w.t), "bazelw"), w.outputBase))
 	program := filepath.Join(w.dir, "bazel.sh")
 	if err := os.Chmod(program, 0o755); err != nil {
 		w.t.Fatal(err)

@@ -15,7 +15,7 @@ func TestLoad_BazelRun(t *testing.T) {
 	d := docker(t)
 	got := run(t, program, "--runtime=docker", "--host="+d[2], "run", "--rm", "--network=none", "--user=1:2",
 		"--entrypoint="+bashPath+"/bin/bash", "--", "-c", `echo "$UID: $*"`, "bash", "one", "two words")
-	if want := "1: one two words\n"; got != want {
+	if want := "1: one two words"; got != want {
 		t.Errorf("the program says %q, want %q", got, want)
 	}
 	if again := run(t, program, "--runtime=docker", "--host="+d[2], "--json"); !strings.Contains(again, `"layers_sent": 0`) || !strings.Contains(again, `"docker.io/library/web:dev"`) {
