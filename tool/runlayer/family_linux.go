@@ -134,15 +134,23 @@ func (f *family) kill() {
 	}
 }
 
-// end kills all of the family, until there is nobody left: whose parent dies becomes a child of this process.
+// end kills all of the family, until there is nobody left: whose parent dies becomes a child of this process. It looks again and
+// again rather than to wait for one of them to end, since another goroutine may have waited for that one.
 func (f *family) end() {
 	f.ending.Lock()
 	defer f.ending.Unlock()
-	for {
+	for pause := time.Millisecond; ; pause = min(2*pause, 50*time.Millisecond) {
 		f.kill()
-		if _, err := unix.Wait4(-1, nil, 0, nil); errors.Is(err, unix.ECHILD) {
-			return
+		for {
+			pid, err := unix.Wait4(-1, nil, unix.WNOHANG, nil)
+			if errors.Is(err, unix.ECHILD) {
+				return
+			}
+			if pid <= 0 && !errors.Is(err, unix.EINTR) {
+				break
+			}
 		}
+		time.Sleep(pause)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -181,7 +182,7 @@ func TestRun_Failures(t *testing.T) {
 func TestRun_Ends(t *testing.T) {
 	img := smallImage(t)
 	for _, in := range ways() {
-		const mark = "86399"
+		mark := strconv.Itoa(1_000_000 + os.Getpid()) // Nobody else sleeps so many seconds.
 		got, err := runSpec(t.Context(), t, img, shell("(busybox setsid busybox sleep "+mark+" &) ; busybox sleep "+mark+" & echo x > /x"), in)
 		if err != nil {
 			t.Errorf("%s: %v", in, err)
