@@ -129,6 +129,34 @@ func TestRun_OwnBinary(t *testing.T) {
 	}
 }
 
+// Root in the image can't leave its root by the old way: another root below the directory that it is in.
+func TestRun_NoWayOut(t *testing.T) {
+	img := testImage(t)
+	const script = `
+import os
+os.mkdir("/jail")
+os.chroot("/jail")
+for _ in range(100):
+    os.chdir("..")
+os.chroot(".")
+print(os.path.exists("/nix/store"), os.path.exists("/proc/self/mounts"))
+`
+	for _, in := range available() {
+		_, err := runSpec(t.Context(), t, img, &Spec{Command: []string{"/bin/sh", "-c", "python3 -c '" + script + "'; exit 5"}}, in)
+		failed := new(CommandError)
+		if !errors.As(err, &failed) || failed.Failure != "exit code 5" {
+			t.Fatalf("%s: got %v, want exit code 5", in, err)
+		}
+		want := "True True" // The image's own, still.
+		if in.Chroot {
+			want = "PermissionError: [Errno 1] Operation not permitted"
+		}
+		if !strings.Contains(string(failed.Output), want) {
+			t.Errorf("%s: got\n%s\nwant %s", in, failed.Output, want)
+		}
+	}
+}
+
 // Programs that fail, and what they can't do: the error says which and why, and nothing is written.
 func TestRun_Failures(t *testing.T) {
 	img := smallImage(t)
