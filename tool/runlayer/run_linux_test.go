@@ -181,6 +181,8 @@ func TestRun_Failures(t *testing.T) {
 		{with(shell("true"), func(s *Spec) { s.User = "web:wheel" }), []string{`user "web:wheel":`}},
 		{with(shell("true"), func(s *Spec) { s.Workdir = "/none" }), []string{"workdir:", "no such file"}},
 		{with(shell("true"), func(s *Spec) { s.Scratch = []string{"etc/motd"} }), []string{"scratch: /etc/motd is a file in the image"}},
+		{shell("busybox mkdir -p /srv/a/b/c; busybox touch /srv/a/b/c/.wh.x"), []string{"/srv/a/b/c/.wh.x: the command made a name"}},
+		{shell("i=0; while [ $i -lt 600 ]; do busybox mkdir dddddddd; cd dddddddd || break; i=$((i+1)); done"), []string{"…: the command made directories that are too deep"}},
 		{with(shell("true"), func(s *Spec) { s.Scratch = []string{"srv/link/x"} }), []string{"scratch: /srv/link is a symlink in the image"}},
 		{with(shell("busybox sleep 100 & busybox sleep 100"), func(s *Spec) { s.TimeLimit = 300 * time.Millisecond }), []string{"not done after 300ms (time_limit)"}},
 	} {
