@@ -248,6 +248,20 @@ func running(t *testing.T, word string) (out []string) {
 	return out
 }
 
+// A user list that can't be read to an end doesn't keep the run from its own.
+func TestRun_EndlessUsers(t *testing.T) {
+	img := smallImage(t)
+	img.Layers = append(img.Layers, oneEntry(tar.Header{Name: "etc/passwd", Typeflag: tar.TypeFifo, Mode: 0o644}))
+	s := shell("true")
+	s.TimeLimit = 300 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err := runSpec(ctx, t, img, s, ways()[0])
+	if err == nil || !strings.Contains(err.Error(), "not done after 300ms") {
+		t.Errorf("got %v, want that it is stopped", err)
+	}
+}
+
 // A layer that breaks off, or leads out, is told before anything is run.
 func TestRun_BadImage(t *testing.T) {
 	img := smallImage(t)
