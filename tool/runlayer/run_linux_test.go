@@ -282,6 +282,13 @@ func TestWrite_BadOptions(t *testing.T) {
 	if _, err := Write(t.Context(), nil, &Spec{}, &Image{}, t.TempDir(), layer.Options{}); err == nil {
 		t.Error("no command: want an error")
 	}
+	for _, dir := range []string{"nix", "nix/store/x", "opt/store"} {
+		s := shell("true")
+		s.Scratch = []string{"srv", dir}
+		if _, err := Write(t.Context(), nil, s, &Image{Stores: []string{"opt/store"}}, t.TempDir(), layer.Options{}); err == nil || !strings.Contains(err.Error(), "scratch: /"+dir+" is, or is inside or around, /") {
+			t.Errorf("scratch %s: got %v, want that the store is there", dir, err)
+		}
+	}
 }
 
 // stopReader is an empty layer that says when it is read for the second time: then the program is about to run.
