@@ -36,13 +36,13 @@ type node struct {
 
 // identity is what a file system says of an inode. As long as it says the same, nothing of the inode has changed.
 type identity struct {
-	ino          uint64
-	ctime, btime unix.StatxTimestamp
-	uid, gid     uint32
-	nlink        uint32
-	mode         uint16
-	size         uint64
-	rdev         [2]uint32
+	ino                 uint64
+	ctime, mtime, btime unix.StatxTimestamp // the second of them too, since several changes may be in one tick of the kernel's clock
+	uid, gid            uint32
+	nlink               uint32
+	mode                uint16
+	size                uint64
+	rdev                [2]uint32
 }
 
 func identify(name string) (identity, error) {
@@ -50,7 +50,7 @@ func identify(name string) (identity, error) {
 	if err := unix.Statx(unix.AT_FDCWD, name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &s); err != nil {
 		return identity{}, &os.PathError{Op: "statx", Path: name, Err: err}
 	}
-	i := identity{ino: s.Ino, ctime: s.Ctime, uid: s.Uid, gid: s.Gid, nlink: s.Nlink, mode: s.Mode, size: s.Size, rdev: [2]uint32{s.Rdev_major, s.Rdev_minor}}
+	i := identity{ino: s.Ino, ctime: s.Ctime, mtime: s.Mtime, uid: s.Uid, gid: s.Gid, nlink: s.Nlink, mode: s.Mode, size: s.Size, rdev: [2]uint32{s.Rdev_major, s.Rdev_minor}}
 	if s.Mask&unix.STATX_BTIME != 0 {
 		i.btime = s.Btime
 	}
