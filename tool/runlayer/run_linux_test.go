@@ -248,6 +248,30 @@ func running(t *testing.T, word string) (out []string) {
 	return out
 }
 
+// A command that takes away the directory of the store is told so: a layer with that would hide the store paths below it. (Where
+// there are namespaces, /nix/store can't be moved, and what is in it not removed; but /nix can be.)
+func TestRun_StoreMoved(t *testing.T) {
+	img := smallImage(t)
+	const copied = "busybox cp /nix/store/wnl*/bin/busybox /busybox; "
+	for _, in := range available() {
+		for _, script := range []string{
+			"/busybox mv /nix /moved",
+			"/busybox mv /nix /moved; /busybox mkdir -p /nix/store",
+			"/busybox mv /nix /moved; /busybox ln -s moved /nix",
+			"/busybox rm -rf /nix",
+		} {
+			got, err := runSpec(t.Context(), t, img, &Spec{Command: []string{"/bin/sh", "-c", copied + script + "; exit 0"}}, in)
+			if !in.Chroot && strings.Contains(script, "rm -rf") { // It fails, and /nix/store is still there.
+				if err != nil || strings.Contains(got.mtree, ".wh.") {
+					t.Errorf("%s: %s: %v\n%s", in, script, err, got.mtree)
+				}
+			} else if err == nil || !strings.Contains(err.Error(), "the command moved or removed /nix/store") {
+				t.Errorf("%s: %s: got %v, want that the store is gone", in, script, err)
+			}
+		}
+	}
+}
+
 // A user list that can't be read to an end doesn't keep the run from its own.
 func TestRun_EndlessUsers(t *testing.T) {
 	img := smallImage(t)

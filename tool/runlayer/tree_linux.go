@@ -308,4 +308,26 @@ func (t *tree) hide(name string, mode uint32, aside string) error {
 	return nil
 }
 
+// haveStores sees that store directories are where they were. They are in no layer, but whiteouts and links above them would be.
+func (t *tree) haveStores(stores []string) error {
+	for _, name := range stores {
+		at := t.dir
+		var is identity
+		var err error
+		for c := range strings.SplitSeq(name, "/") {
+			at += "/" + c
+			if is, err = identify(at); err != nil || is.mode&unix.S_IFMT != unix.S_IFDIR {
+				break
+			}
+		}
+		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
+			return err
+		}
+		if err != nil || !is.sameInode(&t.lookup(name).was) {
+			return fmt.Errorf("the command moved or removed /%s, where the store paths are: leave it in its place", name)
+		}
+	}
+	return nil
+}
+
 func sortedNames(m map[string]*node) []string { return slices.Sorted(maps.Keys(m)) }
