@@ -91,41 +91,50 @@ func (c *comparison) directory(path, at string, before *node) error {
 			old = before.children[e.Name()]
 		}
 		if err := c.name(p, at+"/"+e.Name(), old); err != nil {
-			return fmt.Errorf("/%s: %w", p, err)
+			return err
 		}
 	}
 	return nil
 }
 
-// name compares what has a name.
+// name compares what has a name, and all that is in it.
 func (c *comparison) name(path, at string, old *node) error {
-	is, err := identify(at)
-	if err != nil {
+	fault := func(err error) error {
+		if err != nil {
+			err = fmt.Errorf("/%s: %w", path, err)
+		}
 		return err
+	}
+	is, err := identify(at)
+	if errors.Is(err, unix.ENAMETOOLONG) {
+		return fmt.Errorf("/%.100s…: the command made directories that are too deep: want paths of at most %d bytes", path, unix.PathMax-1-len(c.tree.dir))
+	}
+	if err != nil {
+		return fault(err)
 	}
 	kind, ok := kindOf(is.mode)
 	if !ok {
-		return c.gone(path, old) // Sockets are of no use to anyone later.
+		return fault(c.gone(old)) // Sockets are of no use to anyone later.
 	}
 	if kind != layer.TypeDirectory && old != nil && !old.absent && is == old.was {
 		return nil
 	}
 	if i := strings.LastIndexByte(path, '/') + 1; strings.HasPrefix(path[i:], whiteoutPrefix) {
-		return errors.New("the command made a name that begins with .wh., which container runtimes take for an order to remove a file; call it something else")
+		return fault(errors.New("the command made a name that begins with .wh., which container runtimes take for an order to remove a file; call it something else"))
 	}
 	if kind == layer.TypeCharDevice || kind == layer.TypeBlockDevice {
-		return fmt.Errorf("the command made a %s, which a layer of this kind can't have", kind)
+		return fault(fmt.Errorf("the command made a %s, which a layer of this kind can't have", kind))
 	}
 	if kind != layer.TypeDirectory {
 		e, same, err := c.entry(path, at, old, &is)
 		if err == nil && !same {
 			c.out = append(c.out, change{entry: *e, from: at, ino: is.ino, shared: is.nlink > 1 && kind == layer.TypeRegular})
 		}
-		return err
+		return fault(err)
 	}
 	e, same, err := c.entry(path, at, old, &is)
 	if err != nil {
-		return err
+		return fault(err)
 	}
 	i := len(c.out)
 	c.out = append(c.out, change{entry: *e})
@@ -142,7 +151,7 @@ func (c *comparison) name(path, at string, old *node) error {
 }
 
 // gone is for what no layer can hold, in the place of something that was there.
-func (c *comparison) gone(path string, old *node) error {
+func (c *comparison) gone(old *node) error {
 	if old == nil || old.absent {
 		return nil
 	}

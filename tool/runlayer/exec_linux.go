@@ -58,7 +58,7 @@ func (j *execJob) become() error {
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return fmt.Errorf("setrlimit(2): %w", err)
 	}
-	if err := dropCapabilities(); err != nil {
+	if err := dropCapabilities(j.Chroot); err != nil {
 		return err
 	}
 	if j.Chroot {
@@ -138,13 +138,14 @@ func oneID(what string, id any, err error) error {
 	}
 }
 
-// dropCapabilities leaves the program those that are kept.
-func dropCapabilities() error {
+// dropCapabilities leaves the program those that are kept. Who may change the root again could leave one of chroot(2).
+func dropCapabilities(chroot bool) error {
 	for c := 0; c <= unix.CAP_LAST_CAP; c++ {
 		keep := false
 		for _, k := range keptCapabilities {
 			keep = keep || k == c
 		}
+		keep = keep && !(chroot && c == unix.CAP_SYS_CHROOT)
 		if keep {
 			continue
 		}

@@ -80,8 +80,7 @@ func (f *family) run(j *job, self, root string) error {
 		io.Copy(&text, outR)
 		close(copied)
 	}()
-	fault, _ := io.ReadAll(faultR) // Ends when it has become the program, or has failed to.
-	var late atomic.Bool
+	var late atomic.Bool // What it reads to become the program is the image's, and may have no end either.
 	if j.TimeLimit > 0 {
 		timer := time.AfterFunc(j.TimeLimit, func() {
 			late.Store(true)
@@ -89,20 +88,21 @@ func (f *family) run(j *job, self, root string) error {
 		})
 		defer timer.Stop()
 	}
+	fault, _ := io.ReadAll(faultR) // Ends when it has become the program, or has failed to.
 	status, err := wait(pid)
 	f.end()
 	<-copied
 	switch {
 	case err != nil:
 		return fmt.Errorf("wait4(2): %w", err)
+	case late.Load():
+		return &CommandError{Command: j.Command, Failure: fmt.Sprintf("not done after %s (time_limit)", j.TimeLimit), Output: text.Bytes()}
 	case len(fault) > 0:
 		var e execFault
 		if err := json.Unmarshal(fault, &e); err != nil {
 			return err
 		}
 		return &failure{e.Text, e.Hint}
-	case late.Load():
-		return &CommandError{Command: j.Command, Failure: fmt.Sprintf("not done after %s (time_limit)", j.TimeLimit), Output: text.Bytes()}
 	case status.Signaled():
 		return &CommandError{Command: j.Command, Failure: "ended by signal: " + status.Signal().String(), Output: text.Bytes()}
 	case status.ExitStatus() != 0:

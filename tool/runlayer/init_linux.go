@@ -176,6 +176,9 @@ func (in *initProcess) run(ctx context.Context) ([]byte, error) {
 		}
 		return nil, err
 	}
+	if err := t.haveStores(stores); err != nil {
+		return nil, err
+	}
 	changes, err := t.changes(ctx, append(hidden, stores...))
 	if err != nil {
 		return nil, err

@@ -130,6 +130,34 @@ func TestRun_OwnBinary(t *testing.T) {
 	}
 }
 
+// Root in the image can't leave its root by the old way: another root below the directory that it is in.
+func TestRun_NoWayOut(t *testing.T) {
+	img := testImage(t)
+	const script = `
+import os
+os.mkdir("/jail")
+os.chroot("/jail")
+for _ in range(100):
+    os.chdir("..")
+os.chroot(".")
+print(os.path.exists("/nix/store"), os.path.exists("/proc/self/mounts"))
+`
+	for _, in := range available() {
+		_, err := runSpec(t.Context(), t, img, &Spec{Command: []string{"/bin/sh", "-c", "python3 -c '" + script + "'; exit 5"}}, in)
+		failed := new(CommandError)
+		if !errors.As(err, &failed) || failed.Failure != "exit code 5" {
+			t.Fatalf("%s: got %v, want exit code 5", in, err)
+		}
+		want := "True True" // The image's own, still.
+		if in.Chroot {
+			want = "PermissionError: [Errno 1] Operation not permitted"
+		}
+		if !strings.Contains(string(failed.Output), want) {
+			t.Errorf("%s: got\n%s\nwant %s", in, failed.Output, want)
+		}
+	}
+}
+
 // Programs that fail, and what they can't do: the error says which and why, and nothing is written.
 func TestRun_Failures(t *testing.T) {
 	img := smallImage(t)
@@ -154,6 +182,8 @@ func TestRun_Failures(t *testing.T) {
 		{with(shell("true"), func(s *Spec) { s.User = "web:wheel" }), []string{`user "web:wheel":`}},
 		{with(shell("true"), func(s *Spec) { s.Workdir = "/none" }), []string{"workdir:", "no such file"}},
 		{with(shell("true"), func(s *Spec) { s.Scratch = []string{"etc/motd"} }), []string{"scratch: /etc/motd is a file in the image"}},
+		{shell("busybox mkdir -p /srv/a/b/c; busybox touch /srv/a/b/c/.wh.x"), []string{"/srv/a/b/c/.wh.x: the command made a name"}},
+		{shell("i=0; while [ $i -lt 600 ]; do busybox mkdir dddddddd; cd dddddddd || break; i=$((i+1)); done"), []string{"…: the command made directories that are too deep"}},
 		{with(shell("true"), func(s *Spec) { s.Scratch = []string{"srv/link/x"} }), []string{"scratch: /srv/link is a symlink in the image"}},
 		{with(shell("busybox sleep 100 & busybox sleep 100"), func(s *Spec) { s.TimeLimit = 300 * time.Millisecond }), []string{"not done after 300ms (time_limit)"}},
 	} {
@@ -219,6 +249,44 @@ func running(t *testing.T, word string) (out []string) {
 	return out
 }
 
+// A command that takes away the directory of the store is told so: a layer with that would hide the store paths below it. (Where
+// there are namespaces, /nix/store can't be moved, and what is in it not removed; but /nix can be.)
+func TestRun_StoreMoved(t *testing.T) {
+	img := smallImage(t)
+	const copied = "busybox cp /nix/store/wnl*/bin/busybox /busybox; "
+	for _, in := range available() {
+		for _, script := range []string{
+			"/busybox mv /nix /moved",
+			"/busybox mv /nix /moved; /busybox mkdir -p /nix/store",
+			"/busybox mv /nix /moved; /busybox ln -s moved /nix",
+			"/busybox rm -rf /nix",
+		} {
+			got, err := runSpec(t.Context(), t, img, &Spec{Command: []string{"/bin/sh", "-c", copied + script + "; exit 0"}}, in)
+			if !in.Chroot && strings.Contains(script, "rm -rf") { // It fails, and /nix/store is still there.
+				if err != nil || strings.Contains(got.mtree, ".wh.") {
+					t.Errorf("%s: %s: %v\n%s", in, script, err, got.mtree)
+				}
+			} else if err == nil || !strings.Contains(err.Error(), "the command moved or removed /nix/store") {
+				t.Errorf("%s: %s: got %v, want that the store is gone", in, script, err)
+			}
+		}
+	}
+}
+
+// A user list that can't be read to an end doesn't keep the run from its own.
+func TestRun_EndlessUsers(t *testing.T) {
+	img := smallImage(t)
+	img.Layers = append(img.Layers, oneEntry(tar.Header{Name: "etc/passwd", Typeflag: tar.TypeFifo, Mode: 0o644}))
+	s := shell("true")
+	s.TimeLimit = 300 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	_, err := runSpec(ctx, t, img, s, ways()[0])
+	if err == nil || !strings.Contains(err.Error(), "not done after 300ms") {
+		t.Errorf("got %v, want that it is stopped", err)
+	}
+}
+
 // A layer that breaks off, or leads out, is told before anything is run.
 func TestRun_BadImage(t *testing.T) {
 	img := smallImage(t)
@@ -238,6 +306,13 @@ func TestWrite_BadOptions(t *testing.T) {
 	}
 	if _, err := Write(t.Context(), nil, &Spec{}, &Image{}, t.TempDir(), layer.Options{}); err == nil {
 		t.Error("no command: want an error")
+	}
+	for _, dir := range []string{"nix", "nix/store/x", "opt/store"} {
+		s := shell("true")
+		s.Scratch = []string{"srv", dir}
+		if _, err := Write(t.Context(), nil, s, &Image{Stores: []string{"opt/store"}}, t.TempDir(), layer.Options{}); err == nil || !strings.Contains(err.Error(), "scratch: /"+dir+" is, or is inside or around, /") {
+			t.Errorf("scratch %s: got %v, want that the store is there", dir, err)
+		}
 	}
 }
 

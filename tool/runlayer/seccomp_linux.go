@@ -21,15 +21,18 @@ const (
 	seccompArg0 = 16 // its low half, on little-endian machines
 )
 
-// forbidNetwork lets this thread, and what it becomes, have no sockets but those of AF_UNIX: where there is no network namespace, nothing
-// else keeps a program from the network. System calls of another architecture, whose numbers are others, are refused altogether.
-func forbidNetwork() error {
-	arch, ok := auditArch[runtime.GOARCH]
+// socketcalls are the numbers of socketcall(2), on architectures that have it: it does what socket(2) does, with arguments that no
+// filter sees.
+var socketcalls = map[string]uint32{"386": 102, "ppc64le": 102, "s390x": 102}
+
+// networkFilter is the filter that forbidNetwork sets on an architecture.
+func networkFilter(goarch string) ([]unix.SockFilter, error) {
+	arch, ok := auditArch[goarch]
 	if !ok {
-		return fmt.Errorf("no system call filter is known for %s, to keep the command from the network", runtime.GOARCH)
+		return nil, fmt.Errorf("no system call filter is known for %s, to keep the command from the network", goarch)
 	}
 	arg0 := uint32(seccompArg0)
-	if runtime.GOARCH == "s390x" {
+	if goarch == "s390x" {
 		arg0 += 4
 	}
 	const (
@@ -37,20 +40,35 @@ func forbidNetwork() error {
 		jeq  = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
 		jge  = unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K
 		ret  = unix.BPF_RET | unix.BPF_K
+		x32  = 0x40000000 // and all above
 	)
+	socketcall, ok := socketcalls[goarch]
+	if !ok {
+		socketcall = x32 // Which is refused already.
+	}
 	refuse := unix.SECCOMP_RET_ERRNO | uint32(unix.EACCES)
-	filter := []unix.SockFilter{
+	return []unix.SockFilter{
 		{Code: load, K: seccompArch},
 		{Code: jeq, Jt: 1, K: arch},
 		{Code: ret, K: refuse},
 		{Code: load, K: seccompNR},
-		{Code: jge, Jt: 5, K: 0x40000000}, // x32's numbers
-		{Code: jeq, Jt: 4, K: unix.SYS_IO_URING_SETUP},
+		{Code: jge, Jt: 6, K: x32},
+		{Code: jeq, Jt: 5, K: unix.SYS_IO_URING_SETUP},
+		{Code: jeq, Jt: 4, K: socketcall},
 		{Code: jeq, Jf: 2, K: unix.SYS_SOCKET},
 		{Code: load, K: arg0},
 		{Code: jeq, Jf: 1, K: unix.AF_UNIX},
 		{Code: ret, K: unix.SECCOMP_RET_ALLOW},
 		{Code: ret, K: refuse},
+	}, nil
+}
+
+// forbidNetwork lets this thread, and what it becomes, have no sockets but those of AF_UNIX: where there is no network namespace, nothing
+// else keeps a program from the network. System calls of another architecture, whose numbers are others, are refused altogether.
+func forbidNetwork() error {
+	filter, err := networkFilter(runtime.GOARCH)
+	if err != nil {
+		return err
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
 	// As root nothing else is asked for: set-user-ID programs stay what they are.

@@ -114,11 +114,28 @@ func (s *Spec) AddScratch(text string) error {
 		return err
 	}
 	for _, other := range append(systemDirs(), s.Scratch...) {
-		if p == other || strings.HasPrefix(p, other+"/") || strings.HasPrefix(other, p+"/") {
+		if overlap(p, other) {
 			return fmt.Errorf("%q: it is, or is inside or around, /%s, which is kept out of the layer already", text, other)
 		}
 	}
 	s.Scratch = append(s.Scratch, p)
+	return nil
+}
+
+// overlap reports whether two clean paths are one, or one is inside the other.
+func overlap(a, b string) bool {
+	return a == b || strings.HasPrefix(a, b+"/") || strings.HasPrefix(b, a+"/")
+}
+
+// checkScratch sees that no store of an image would be hidden from the program.
+func (s *Spec) checkScratch(stores []string) error {
+	for _, p := range s.scratch() {
+		for _, store := range stores {
+			if overlap(p, store) {
+				return fmt.Errorf("scratch: /%s is, or is inside or around, /%s, where the store paths are", p, store)
+			}
+		}
+	}
 	return nil
 }
 

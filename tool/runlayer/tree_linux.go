@@ -36,13 +36,13 @@ type node struct {
 
 // identity is what a file system says of an inode. As long as it says the same, nothing of the inode has changed.
 type identity struct {
-	ino          uint64
-	ctime, btime unix.StatxTimestamp
-	uid, gid     uint32
-	nlink        uint32
-	mode         uint16
-	size         uint64
-	rdev         [2]uint32
+	ino                 uint64
+	ctime, mtime, btime unix.StatxTimestamp // the second of them too, since several changes may be in one tick of the kernel's clock
+	uid, gid            uint32
+	nlink               uint32
+	mode                uint16
+	size                uint64
+	rdev                [2]uint32
 }
 
 func identify(name string) (identity, error) {
@@ -50,7 +50,7 @@ func identify(name string) (identity, error) {
 	if err := unix.Statx(unix.AT_FDCWD, name, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &s); err != nil {
 		return identity{}, &os.PathError{Op: "statx", Path: name, Err: err}
 	}
-	i := identity{ino: s.Ino, ctime: s.Ctime, uid: s.Uid, gid: s.Gid, nlink: s.Nlink, mode: s.Mode, size: s.Size, rdev: [2]uint32{s.Rdev_major, s.Rdev_minor}}
+	i := identity{ino: s.Ino, ctime: s.Ctime, mtime: s.Mtime, uid: s.Uid, gid: s.Gid, nlink: s.Nlink, mode: s.Mode, size: s.Size, rdev: [2]uint32{s.Rdev_major, s.Rdev_minor}}
 	if s.Mask&unix.STATX_BTIME != 0 {
 		i.btime = s.Btime
 	}
@@ -304,6 +304,28 @@ func (t *tree) hide(name string, mode uint32, aside string) error {
 			return err
 		}
 		parent = n
+	}
+	return nil
+}
+
+// haveStores sees that store directories are where they were. They are in no layer, but whiteouts and links above them would be.
+func (t *tree) haveStores(stores []string) error {
+	for _, name := range stores {
+		at := t.dir
+		var is identity
+		var err error
+		for c := range strings.SplitSeq(name, "/") {
+			at += "/" + c
+			if is, err = identify(at); err != nil || is.mode&unix.S_IFMT != unix.S_IFDIR {
+				break
+			}
+		}
+		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTDIR) {
+			return err
+		}
+		if err != nil || !is.sameInode(&t.lookup(name).was) {
+			return fmt.Errorf("the command moved or removed /%s, where the store paths are: leave it in its place", name)
+		}
 	}
 	return nil
 }

@@ -18,6 +18,9 @@ func Write(ctx context.Context, w io.Writer, s *Spec, image *Image, dir string, 
 	if err := s.Check(); err != nil {
 		return nil, err
 	}
+	if err := s.checkScratch(image.stores()); err != nil {
+		return nil, err
+	}
 	if err := layer.CheckLevel(o.Compression, o.Level); err != nil {
 		return nil, err
 	}
