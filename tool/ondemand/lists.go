@@ -110,7 +110,7 @@ func (l *lists) fetch(ctx context.Context, url, prefix string, one *keptList) er
 		return err
 	}
 	defer in.Close()
-	f, err := atomicfile.Create(prefix + "new")
+	f, err := atomicfile.Create(prefix + unfinished)
 	if err != nil {
 		return err
 	}
