@@ -32,6 +32,9 @@ const (
 	lockFile  = "lock"
 )
 
+// unfinished is in the name of each file that is being written.
+const unfinished = "new"
+
 // touchInterval is how exact the time of last use is on the disk, for the next process.
 const touchInterval = time.Minute
 
@@ -119,11 +122,12 @@ func (c *cache) scan() error {
 			case errors.Is(err, fs.ErrNotExist):
 			case err != nil:
 				return err
-			case strings.HasPrefix(e.Name(), "."):
+			case !info.Mode().IsRegular():
+			case isUnfinished(e.Name()):
 				if err := os.Remove(c.path(name)); err != nil {
 					return err
 				}
-			case d != listsDir && info.Mode().IsRegular():
+			case d != listsDir && isKept(e.Name()):
 				all = append(all, &cached{name: name, size: info.Size(), touched: info.ModTime()})
 			}
 		}
@@ -135,6 +139,17 @@ func (c *cache) scan() error {
 		p.total += f.size
 	}
 	return nil
+}
+
+// isUnfinished reports whether a file of that name was being written, here or by a layer that needs room meanwhile.
+func isUnfinished(name string) bool {
+	return strings.HasPrefix(name, ".strata-") || strings.HasPrefix(name, ".") && strings.Contains(name, unfinished+".") && strings.HasSuffix(name, ".tmp")
+}
+
+// isKept reports whether a file of that name is the cache's own. The folder may have others in it, if somebody named a wrong one.
+func isKept(name string) bool {
+	b, err := hex.DecodeString(name)
+	return err == nil && len(b) == sha256.Size
 }
 
 func (c *cache) path(name string) string { return filepath.Join(c.dir, filepath.FromSlash(name)) }
@@ -257,7 +272,7 @@ func (c *cache) remove(e *list.Element) {
 
 // create begins a file of a folder.
 func (c *cache) create(folder string) (*atomicfile.File, error) {
-	return atomicfile.Create(filepath.Join(c.dir, folder, "new"))
+	return atomicfile.Create(filepath.Join(c.dir, folder, unfinished))
 }
 
 // commit makes f a file of that name, and makes room for it. Who wrote it vouches for what is in it.
@@ -268,6 +283,12 @@ func (c *cache) commit(f *atomicfile.File, name string) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	// A link that somebody left there would say where the bytes go.
+	if there, err := os.Lstat(c.path(name)); err == nil && !there.Mode().IsRegular() {
+		if err := os.Remove(c.path(name)); err != nil {
+			return err
+		}
+	}
 	if err := f.CommitAs(c.path(name)); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -76,7 +77,14 @@ func (l *lists) get(ctx context.Context, url string) (path, id string, err error
 
 // find takes what another process has fetched: the latest, if it is whole.
 func (one *keptList) find(prefix string) {
-	files, _ := filepath.Glob(prefix + "*")
+	var files []string
+	dir := filepath.Dir(prefix)
+	entries, _ := os.ReadDir(dir) // What can't be read is fetched.
+	for _, e := range entries {
+		if f := filepath.Join(dir, e.Name()); strings.HasPrefix(f, prefix) {
+			files = append(files, f)
+		}
+	}
 	for _, f := range files {
 		info, err := os.Stat(f)
 		if err != nil || !info.ModTime().After(one.fetched) {
@@ -110,7 +118,7 @@ func (l *lists) fetch(ctx context.Context, url, prefix string, one *keptList) er
 		return err
 	}
 	defer in.Close()
-	f, err := atomicfile.Create(prefix + "new")
+	f, err := atomicfile.Create(prefix + unfinished)
 	if err != nil {
 		return err
 	}

@@ -35,11 +35,6 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) error {
-	if !readOnly(r.Method) {
-		// Nobody reads the body, and nobody waits for it.
-		http.NewResponseController(w).SetReadDeadline(time.Now().Add(time.Second))
-		w.Header().Set("Connection", "close")
-	}
 	route, err := parseRoute(r.URL.Path)
 	switch {
 	case err == nil && !readOnly(r.Method), err == nil && route.kind == routeUpload:

@@ -97,7 +97,9 @@ func (s *Images) Close() {
 	defer s.mu.Unlock()
 	for _, tags := range s.repositories {
 		for _, d := range tags {
+			d.mu.Lock() // A request that was cut off may run still.
 			d.forget()
+			d.mu.Unlock()
 		}
 	}
 	s.repositories = nil
@@ -131,7 +133,7 @@ func (o *opened) release() {
 	}
 }
 
-// forget lets go of what is open.
+// forget lets go of what is open. Its caller holds mu.
 func (d *onDisk) forget() {
 	if d.now != nil {
 		d.now.release()

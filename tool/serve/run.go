@@ -1,12 +1,15 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -31,18 +34,27 @@ type Event struct {
 	Client   string
 	Method   string
 	Path     string // as the client wrote it: it may hold anything
-	Status   int
+	Status   int    // of the answer, or StatusGone
 	Bytes    int64 // of the body
 	Duration time.Duration
 	// Err is what went wrong, in more words than the client was told; nil if nothing did.
 	Err error
 }
 
+// StatusGone is the status of a request whose client didn't wait for the answer; nginx, too, calls it so.
+const StatusGone = 499
+
+var (
+	errGone     = errors.New("the client has gone")
+	errStopping = errors.New("the server stops")
+)
+
 // Limits of a connection. None is on how long an answer takes: images are made while their manifests are waited for.
 const (
 	headerTimeout = 10 * time.Second // for the whole of a request's header
 	idleTimeout   = 2 * time.Minute  // between two requests
 	stallTimeout  = time.Minute      // for a client to take what it was sent last
+	bodyTimeout   = time.Second      // for what nobody reads
 	maxHeader     = 64 << 10         // bytes
 )
 
@@ -50,8 +62,8 @@ const (
 // o.Grace, and cuts those off that are left. It returns nil, unless l fails before. It closes l.
 func Run(ctx context.Context, l net.Listener, o Options) error {
 	// Requests outlive ctx by the grace.
-	requests, cut := context.WithCancel(context.WithoutCancel(ctx))
-	defer cut()
+	requests, cut := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cut(errStopping)
 	if o.MaxConnections > 0 {
 		l = &limitListener{Listener: l, slots: make(chan struct{}, o.MaxConnections), closed: make(chan struct{})}
 	}
@@ -73,7 +85,7 @@ func Run(ctx context.Context, l net.Listener, o Options) error {
 	grace, cancel := context.WithTimeout(context.Background(), o.Grace)
 	defer cancel()
 	err := s.Shutdown(grace)
-	cut()
+	cut(errStopping)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = s.Close()
 	}
@@ -85,15 +97,27 @@ func logged(next http.Handler, tell func(Event)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a := &answer{ResponseWriter: w, control: http.NewResponseController(w)}
 		e := Event{Time: time.Now(), Client: clientOf(r), Method: r.Method, Path: r.RequestURI}
+		if r.ContentLength != 0 { // Nobody reads a body, and nobody waits for it.
+			a.control.SetReadDeadline(e.Time.Add(bodyTimeout))
+			w.Header().Set("Connection", "close")
+		}
+		defer func() {
+			e.Status, e.Bytes, e.Duration, e.Err = a.status, a.n, time.Since(e.Time), cmp.Or(a.err, a.writeErr)
+			broken := recover()
+			switch {
+			case broken != nil:
+				e.Status, e.Err = http.StatusInternalServerError, fmt.Errorf("panic: %v\n%s", broken, debug.Stack())
+			case errors.Is(e.Err, context.Canceled) && context.Cause(r.Context()) == context.Canceled:
+				e.Status, e.Err = StatusGone, errGone
+			}
+			if tell != nil {
+				tell(e)
+			}
+			if broken != nil {
+				panic(http.ErrAbortHandler) // The client sees that there is no more.
+			}
+		}()
 		next.ServeHTTP(a, r)
-		if tell == nil {
-			return
-		}
-		e.Status, e.Bytes, e.Duration, e.Err = a.status, a.n, time.Since(e.Time), a.err
-		if e.Err == nil {
-			e.Err = a.writeErr
-		}
-		tell(e)
 	})
 }
 

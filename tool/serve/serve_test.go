@@ -566,6 +566,89 @@ func TestRun_Connections(t *testing.T) {
 	}
 }
 
+// A request whose body never comes is answered, and doesn't hold its connection for ever, whatever its method.
+func TestRun_Body(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- Run(ctx, l, Options{Source: new(Images), Rate: 0.01}) }() // All but the first are too many.
+	for _, request := range []string{
+		"GET /v2/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n",
+		"GET /v2/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",
+		"HEAD /v2/ HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 10\r\n\r\n",
+		"POST /v2/x/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n",
+	} {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprint(c, request)
+		c.SetReadDeadline(time.Now().Add(time.Minute))
+		if answer, err := io.ReadAll(c); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 ") {
+			t.Errorf("%q: %q, %v", request, answer, err)
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// gone is a source that waits until a client has gone, and breaks for another.
+type gone struct {
+	*Images
+	asked chan struct{}
+}
+
+func (g gone) Manifest(ctx context.Context, repository, _ string) (*Manifest, error) {
+	if repository == "panic" {
+		panic("unthought of")
+	}
+	close(g.asked)
+	<-ctx.Done()
+	return nil, context.Cause(ctx)
+}
+
+// A client that goes away is no failure of the server; a panic is one, and is told.
+func TestRun_Events(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended, events := make(chan error, 1), make(chan Event, 10)
+	g := gone{new(Images), make(chan struct{})}
+	go func() { ended <- Run(ctx, l, Options{Source: g, Log: func(e Event) { events <- e }}) }()
+	url := "http://" + l.Addr().String() + "/v2/"
+	client, leave := context.WithCancel(t.Context())
+	go func() { <-g.asked; leave() }()
+	r, err := http.NewRequestWithContext(client, http.MethodGet, url+"x/manifests/latest", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := http.DefaultClient.Do(r); !errors.Is(err, context.Canceled) {
+		t.Errorf("the client that went away: %v", err)
+	}
+	if e := <-events; e.Status != StatusGone || !errors.Is(e.Err, errGone) {
+		t.Errorf("the client that went away: %d, %v", e.Status, e.Err)
+	}
+	if resp, err := http.Get(url + "panic/manifests/latest"); err == nil {
+		t.Errorf("a panic is answered by %s", resp.Status)
+		resp.Body.Close()
+	}
+	if e := <-events; e.Status != 500 || e.Err == nil || !strings.Contains(e.Err.Error(), "unthought of") || !strings.Contains(e.Err.Error(), "serve_test.go") {
+		t.Errorf("a panic: %d, %v", e.Status, e.Err)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 // A path never comes to a source unless its name and its reference are well formed, however it is written.
 func FuzzParseRoute(f *testing.F) {
 	for _, s := range []string{

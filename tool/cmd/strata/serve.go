@@ -150,13 +150,15 @@ func (f *serveFlags) check() error {
 		known = known || c == f.compression
 	}
 	switch {
+	case f.listen == "": // To Go it is any port of all addresses.
+		return errors.New("--listen: want HOST:PORT, found nothing")
 	case !known:
 		return fmt.Errorf("--compression: want one of %s, found %q", strings.Join(layer.Compressions(), ", "), f.compression)
 	case f.refresh <= 0 || f.grace < 0:
 		return errors.New("--refresh, --grace: want a time such as 1h or 30s")
 	case f.builds < 1:
 		return errors.New("--max-builds: want at least 1")
-	case f.maxConnections < 0 || f.rate < 0:
+	case f.maxConnections < 0 || !(f.rate >= 0): // NaN isn't
 		return errors.New("--max-connections, --rate: want 0 or more")
 	case f.cacheSize < 1 || f.maxImageSize < 1:
 		return errors.New("--cache-size, --max-image-size: want at least 1")
