@@ -329,14 +329,18 @@ func (s *stopReader) layer() (io.ReadCloser, error) {
 	return io.NopCloser(bytes.NewReader(make([]byte, 1024))), nil
 }
 
+var beyondIDs = int64(1) << 32 // No constant: an int has no room for it everywhere.
+
 // badLayers are layers that no image should have.
 var badLayers = map[string]struct {
 	layer func() (io.ReadCloser, error)
 	want  string
 }{
-	"absent":       {func() (io.ReadCloser, error) { return nil, os.ErrNotExist }, "file does not exist"},
-	"leads out":    {oneEntry(tar.Header{Name: "../x", Typeflag: tar.TypeReg}), `".."`},
-	"below a link": {oneEntry(tar.Header{Name: "srv/none/x", Typeflag: tar.TypeLink, Linkname: "../etc/passwd"}), "a hard link to"},
+	"absent":                      {func() (io.ReadCloser, error) { return nil, os.ErrNotExist }, "file does not exist"},
+	"an owner that no disk knows": {oneEntry(tar.Header{Name: "x", Typeflag: tar.TypeReg, Uid: int(beyondIDs), Format: tar.FormatPAX}), "owner 4294967296:0: want numbers below 4294967295"},
+	"a group that no disk knows":  {oneEntry(tar.Header{Name: "x", Typeflag: tar.TypeReg, Gid: int(beyondIDs - 1), Format: tar.FormatPAX}), "owner 0:4294967295: want numbers below 4294967295"},
+	"leads out":                   {oneEntry(tar.Header{Name: "../x", Typeflag: tar.TypeReg}), `".."`},
+	"below a link":                {oneEntry(tar.Header{Name: "srv/none/x", Typeflag: tar.TypeLink, Linkname: "../etc/passwd"}), "a hard link to"},
 	"cut off": {func() (io.ReadCloser, error) {
 		var b bytes.Buffer
 		w := tar.NewWriter(&b)

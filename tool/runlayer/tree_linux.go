@@ -111,7 +111,13 @@ func unpack(r io.Reader, dir string, ids idMaps) (*tree, error) {
 	}
 }
 
+// noID is the id by which chown(2) means that an owner stays.
+const noID = 1<<32 - 1
+
 func (t *tree) add(h *tar.Header, r io.Reader, buf []byte) error {
+	if min(h.Uid, h.Gid) < 0 || int64(max(h.Uid, h.Gid)) >= noID {
+		return fmt.Errorf("owner %d:%d: want numbers below %d", h.Uid, h.Gid, int64(noID))
+	}
 	name := strings.TrimSuffix(h.Name, "/")
 	n := &node{mode: uint16(h.Mode & 0o7777), uid: uint32(h.Uid), gid: uint32(h.Gid), xattrs: xattrsOf(h)}
 	if name == "." {
