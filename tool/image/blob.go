@@ -27,6 +27,15 @@ type Blob struct {
 	Absent bool
 }
 
+// String names the blob in errors.
+func (b Blob) String() string {
+	s := "blob " + b.Descriptor.Digest.String()
+	if b.Path != "" {
+		s += " (" + b.Path + ")"
+	}
+	return s
+}
+
 func (b Blob) open() (io.ReadCloser, error) {
 	if b.Open != nil {
 		return b.Open()
@@ -39,7 +48,7 @@ func (b Blob) open() (io.ReadCloser, error) {
 func (b Blob) copyTo(ctx context.Context, w io.Writer, buf []byte) (err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("blob %s (%s): %w", b.Descriptor.Digest, b.Path, err)
+			err = fmt.Errorf("%s: %w", b, err)
 		}
 	}()
 	want, err := store.ParseHash(b.Descriptor.Digest.String())
@@ -62,7 +71,7 @@ func (b Blob) copyTo(ctx context.Context, w io.Writer, buf []byte) (err error) {
 func (b Blob) copyTar(ctx context.Context, w io.Writer, diffID digest.Digest, size int64, buf []byte) (n int64, err error) {
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("blob %s (%s): %w", b.Descriptor.Digest, b.Path, err)
+			err = fmt.Errorf("%s: %w", b, err)
 		}
 	}()
 	compression, err := compressionOf(b.Descriptor)
@@ -130,7 +139,7 @@ func pickBlobs(images []*Image, blobs []Blob) ([]Blob, error) {
 				return nil, fmt.Errorf("layer %d of %s, %s, is none of the blobs given", i+1, of, l.Digest)
 			}
 			if b.Descriptor.Size != l.Size {
-				return nil, fmt.Errorf("blob %s (%s): the manifest says %d bytes, its digest file %d", l.Digest, b.Path, l.Size, b.Descriptor.Size)
+				return nil, fmt.Errorf("%s: the manifest says %d bytes, its digest file %d", b, l.Size, b.Descriptor.Size)
 			}
 			if !done[l.Digest] {
 				out = append(out, b)
@@ -140,7 +149,7 @@ func pickBlobs(images []*Image, blobs []Blob) ([]Blob, error) {
 	}
 	for _, b := range blobs {
 		if !done[b.Descriptor.Digest] {
-			return nil, fmt.Errorf("blob %s (%s) is no layer of the image", b.Descriptor.Digest, b.Path)
+			return nil, fmt.Errorf("%s is no layer of the image", b)
 		}
 	}
 	return out, nil

@@ -17,7 +17,16 @@ import (
 
 // ErrAbsent is the error of a layer whose bytes are not here: the image is a
 // shallow one, of which only the documents were fetched or built.
-var ErrAbsent = errors.New("the blob is not here")
+var ErrAbsent error = new(absentError)
+
+type absentError struct{}
+
+func (*absentError) Error() string { return "the blob is not here" }
+
+// Hint says what to do.
+func (*absentError) Hint() string {
+	return "this is a shallow image: strata pull without --shallow, or a build of all of it, adds the layers"
+}
 
 // Open opens the blob as it is stored. It gives [io.EOF] only if the bytes had
 // the descriptor's size and digest. Where they are not there at all, the error is [ErrAbsent].

@@ -35,7 +35,7 @@ type Event struct {
 	Method   string
 	Path     string // as the client wrote it: it may hold anything
 	Status   int    // of the answer, or StatusGone
-	Bytes    int64 // of the body
+	Bytes    int64  // of the body
 	Duration time.Duration
 	// Err is what went wrong, in more words than the client was told; nil if nothing did.
 	Err error

@@ -52,11 +52,11 @@ where its history doesn't tell its store paths, or for --files.
 			}
 			before, err := lock.Read(args[0])
 			if err != nil {
-				return err
+				return advisePath(args[0], err)
 			}
 			after, err := lock.Read(args[1])
 			if err != nil {
-				return err
+				return advisePath(args[1], err)
 			}
 			d := lock.Compare(before, after)
 			if asJSON {
