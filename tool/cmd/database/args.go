@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/database"
 	"github.com/rules-strata/rules_strata/tool/layer"
 	"github.com/rules-strata/rules_strata/tool/store"
@@ -44,26 +45,26 @@ func parse(args []string) (*config, error) {
 	for _, a := range args {
 		name, value, _ := strings.Cut(a, "=")
 		if !strings.HasPrefix(name, "--") {
-			return nil, usagef("argument %q: want --name=value", a)
+			return nil, action.Usagef("argument %q: want --name=value", a)
 		}
 		if value == "" {
-			return nil, usagef("argument %s: it takes a value: %s=…", a, name)
+			return nil, action.Usagef("argument %s: it takes a value: %s=…", a, name)
 		}
 		if seen[name] && name != "--root" && name != "--path" {
-			return nil, usagef("%s: given twice", name)
+			return nil, action.Usagef("%s: given twice", name)
 		}
 		seen[name] = true
 		if err := c.set(name, value); err != nil {
-			return nil, usageError{fmt.Errorf("%s: %w", name, err)}
+			return nil, &action.UsageError{Err: fmt.Errorf("%s: %w", name, err)}
 		}
 	}
 	for _, name := range []string{"--output", "--digest-file", "--kind"} {
 		if !seen[name] {
-			return nil, usagef("%s is missing", name)
+			return nil, action.Usagef("%s is missing", name)
 		}
 	}
 	if filepath.Clean(c.output) == filepath.Clean(c.digestFile) {
-		return nil, usagef("two outputs name the same file %s", c.output)
+		return nil, action.Usagef("two outputs name the same file %s", c.output)
 	}
 	return c, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 )
 
@@ -23,7 +24,7 @@ func pathArgument(path, references string) string {
 func runWith(t *testing.T, args ...string) (code int, stderr string) {
 	t.Helper()
 	var out, errors bytes.Buffer
-	code = run(t.Context(), args, &out, &errors)
+	code = program.Run(t.Context(), args, &out, &errors)
 	if out.Len() > 0 {
 		t.Errorf("standard output: %s", &out)
 	}
@@ -44,7 +45,7 @@ func TestRun(t *testing.T) {
 		if err := os.WriteFile(params, []byte(strings.Join(lines, "\n")), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if code, stderr := runWith(t, "@"+params); code != exitOK {
+		if code, stderr := runWith(t, "@"+params); code != action.ExitOK {
 			t.Fatalf("exit code %d: %s", code, stderr)
 		}
 		file, err := digestfile.Read(digests)
@@ -73,24 +74,24 @@ func TestRun_Errors(t *testing.T) {
 		code int
 		want string
 	}{
-		{"nothing", nil, exitUsage, "--output is missing"},
-		{"no kind", base[:2], exitUsage, "--kind is missing"},
-		{"kind", append(base[:2:2], "--kind=snix"), exitUsage, `--kind: "snix": want nix or guix`},
-		{"twice", with("--kind=nix"), exitUsage, "--kind: given twice"},
-		{"unknown", with("--store=x"), exitUsage, "--store: no such argument"},
-		{"no value", with("--root"), exitUsage, "argument --root: it takes a value"},
-		{"no option", with("x"), exitUsage, `argument "x": want --name=value`},
-		{"compression", with("--compression=xz"), exitUsage, `--compression: "xz": want one of`},
-		{"time", with("--registration-time=-1"), exitUsage, `--registration-time: "-1": want a number of seconds, 0 or more`},
-		{"root", with("--root=/nix/store/../etc"), exitUsage, "--root: store path"},
-		{"no JSON", with("--path={"), exitUsage, "--path: line 1"},
-		{"field", with(`--path={"path": "` + twin + `", "deriver": ""}`), exitUsage, `deriver`},
-		{"size", with(`--path={"path": "` + twin + `", "nar_hash": "` + hash + `", "nar_size": "1e9", "references": []}`), exitUsage, `nar_size: "1e9": want a number of bytes`},
-		{"one file", []string{"--output=" + dir + "/b", "--digest-file=" + dir + "/./b", "--kind=nix"}, exitUsage, "two outputs name the same file"},
-		{"no paths", with(), exitFailure, "there is no store path to register"},
-		{"unregistered", with(pathArgument(twin, `"`+other+`"`)), exitFailure, twin + ": it refers to " + other + ", which is not registered"},
-		{"another store", append(base[:2:2], "--kind=guix", pathArgument(twin, "")), exitFailure, "a database of guix knows paths in /gnu/store alone"},
-		{"no folder", []string{"--output=" + dir + "/none/b", "--digest-file=" + dir + "/j", "--kind=nix", pathArgument(twin, "")}, exitFailure, "--output=" + dir + "/none/b"},
+		{"nothing", nil, action.ExitUsage, "--output is missing"},
+		{"no kind", base[:2], action.ExitUsage, "--kind is missing"},
+		{"kind", append(base[:2:2], "--kind=snix"), action.ExitUsage, `--kind: "snix": want nix or guix`},
+		{"twice", with("--kind=nix"), action.ExitUsage, "--kind: given twice"},
+		{"unknown", with("--store=x"), action.ExitUsage, "--store: no such argument"},
+		{"no value", with("--root"), action.ExitUsage, "argument --root: it takes a value"},
+		{"no option", with("x"), action.ExitUsage, `argument "x": want --name=value`},
+		{"compression", with("--compression=xz"), action.ExitUsage, `--compression: "xz": want one of`},
+		{"time", with("--registration-time=-1"), action.ExitUsage, `--registration-time: "-1": want a number of seconds, 0 or more`},
+		{"root", with("--root=/nix/store/../etc"), action.ExitUsage, "--root: store path"},
+		{"no JSON", with("--path={"), action.ExitUsage, "--path: line 1"},
+		{"field", with(`--path={"path": "` + twin + `", "deriver": ""}`), action.ExitUsage, `deriver`},
+		{"size", with(`--path={"path": "` + twin + `", "nar_hash": "` + hash + `", "nar_size": "1e9", "references": []}`), action.ExitUsage, `nar_size: "1e9": want a number of bytes`},
+		{"one file", []string{"--output=" + dir + "/b", "--digest-file=" + dir + "/./b", "--kind=nix"}, action.ExitUsage, "two outputs name the same file"},
+		{"no paths", with(), action.ExitFailure, "there is no store path to register"},
+		{"unregistered", with(pathArgument(twin, `"`+other+`"`)), action.ExitFailure, twin + ": it refers to " + other + ", which is not registered"},
+		{"another store", append(base[:2:2], "--kind=guix", pathArgument(twin, "")), action.ExitFailure, "a database of guix knows paths in /gnu/store alone"},
+		{"no folder", []string{"--output=" + dir + "/none/b", "--digest-file=" + dir + "/j", "--kind=nix", pathArgument(twin, "")}, action.ExitFailure, "--output=" + dir + "/none/b"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/filelayer"
 	"github.com/rules-strata/rules_strata/tool/layer"
 	"github.com/rules-strata/rules_strata/tool/narfile"
@@ -81,21 +82,21 @@ var repeatable = []string{"--entry", "--nar", "--exclude", "--rename", "--mode",
 
 func parse(command string, args []string) (*config, error) {
 	if command != commandLayer && command != commandTar {
-		return nil, usagef("%q is no command: want layer or tar", command)
+		return nil, action.Usagef("%q is no command: want layer or tar", command)
 	}
 	c := &config{command: command}
 	seen := map[string]bool{}
 	for _, a := range args {
 		name, value, hasValue := strings.Cut(a, "=")
 		if !strings.HasPrefix(name, "--") {
-			return nil, usagef("argument %q: want --name=value", a)
+			return nil, action.Usagef("argument %q: want --name=value", a)
 		}
 		flag := name == "--omit-parents" || name == "--allow-whiteout-names"
 		if hasValue == flag || !flag && value == "" {
-			return nil, usagef("argument %s: it takes %s", a, map[bool]string{true: "no value", false: "a value: " + name + "=…"}[flag])
+			return nil, action.Usagef("argument %s: it takes %s", a, map[bool]string{true: "no value", false: "a value: " + name + "=…"}[flag])
 		}
 		if seen[name] && !slices.Contains(repeatable, name) {
-			return nil, usagef("%s: given twice", name)
+			return nil, action.Usagef("%s: given twice", name)
 		}
 		seen[name] = true
 		set := c.set
@@ -103,7 +104,7 @@ func parse(command string, args []string) (*config, error) {
 			set = c.setTar
 		}
 		if err := set(name, value); err != nil {
-			return nil, usageError{fmt.Errorf("%s: %w", name, err)}
+			return nil, &action.UsageError{Err: fmt.Errorf("%s: %w", name, err)}
 		}
 	}
 	required := map[string]string{"--digest-file": c.digestFile}
@@ -114,17 +115,17 @@ func parse(command string, args []string) (*config, error) {
 	}
 	for _, name := range []string{"--tar", "--output", "--digest-file"} {
 		if value, ok := required[name]; ok && value == "" {
-			return nil, usagef("%s is missing", name)
+			return nil, action.Usagef("%s is missing", name)
 		}
 	}
 	outputs := []string{c.output, c.digestFile, c.mtree}
 	for i, o := range outputs {
 		if o != "" && slices.ContainsFunc(outputs[:i], func(p string) bool { return p != "" && filepath.Clean(p) == filepath.Clean(o) }) {
-			return nil, usagef("two outputs name the same file %s", o)
+			return nil, action.Usagef("two outputs name the same file %s", o)
 		}
 	}
 	if err := layer.CheckLevel(c.layer.Compression, c.layer.Level); err != nil {
-		return nil, usagef("--level: %w", err)
+		return nil, action.Usagef("--level: %w", err)
 	}
 	return c, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 )
 
@@ -16,7 +17,7 @@ const bash = `--nar={"store_path": "/nix/store/xznc9l6ppin9j93x7xsvaba3qkn46hwr-
 func runIn(t *testing.T, dir string, args ...string) (code int, stderr string) {
 	t.Helper()
 	var out, errors bytes.Buffer
-	code = run(t.Context(), args, &out, &errors)
+	code = program.Run(t.Context(), args, &out, &errors)
 	if out.Len() > 0 {
 		t.Errorf("standard output: %s", &out)
 	}
@@ -40,7 +41,7 @@ func TestRun(t *testing.T) {
 	if err := os.WriteFile(at("params"), []byte(params), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if code, stderr := runIn(t, dir, "@"+at("params")); code != exitOK {
+	if code, stderr := runIn(t, dir, "@"+at("params")); code != action.ExitOK {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	mtree, err := os.ReadFile(at("mtree"))
@@ -54,7 +55,7 @@ func TestRun(t *testing.T) {
 	if string(mtree) != want {
 		t.Errorf("got\n%s\nwant\n%s", mtree, want)
 	}
-	if code, stderr := runIn(t, dir, "tar", "--tar="+at("blob.tar.zst"), "--digest-file="+at("again.json"), "--compression=zstd"); code != exitOK {
+	if code, stderr := runIn(t, dir, "tar", "--tar="+at("blob.tar.zst"), "--digest-file="+at("again.json"), "--compression=zstd"); code != action.ExitOK {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	first, err := digestfile.Read(at("blob.json"))
@@ -81,29 +82,29 @@ func TestRun_Errors(t *testing.T) {
 		code int
 		want string
 	}{
-		{nil, exitUsage, "want a command"},
-		{[]string{"fly"}, exitUsage, `"fly" is no command`},
-		{[]string{"layer"}, exitUsage, "--output is missing"},
-		{[]string{"layer", "--output=x"}, exitUsage, "--digest-file is missing"},
-		{[]string{"tar", "--digest-file=x"}, exitUsage, "--tar is missing"},
-		{[]string{"tar", "--entry=x"}, exitUsage, "--entry: no such argument"},
-		{[]string{"layer", "--output=x", "--digest-file=./x"}, exitUsage, "two outputs name the same file"},
-		{with("text"), exitUsage, `argument "text": want --name=value`},
-		{with("--mode"), exitUsage, "it takes a value: --mode=…"},
-		{with("--omit-parents=yes"), exitUsage, "it takes no value"},
-		{with("--mtime=1", "--mtime=2"), exitUsage, "--mtime: given twice"},
-		{with("--mtime=-1"), exitUsage, "--mtime: -1: want 0 to"},
-		{with("--compression=xz"), exitUsage, `--compression: "xz": want one of gzip, zstd, none`},
-		{with("--level=12"), exitUsage, `--level: level "12"`},
-		{with("--workers=0"), exitUsage, `--workers: "0": want a number`},
-		{with("--mode=0755"), exitUsage, `--mode: "0755": want OCTAL:PATTERN`},
-		{with(`--rename=["a"]`), exitUsage, `--rename: ["a"]: want a list of two strings`},
-		{with(`--entry={"type": "text", "text": "x", "path": "../a", "by": "content: ../a"}`), exitUsage, `--entry: content: ../a: line 1, column`},
-		{with(strings.NewReplacer("NAR", "", "COMPRESSION", "none", "HASH", "sha256:"+strings.Repeat("0", 64), "SIZE", "1").Replace(bash)), exitUsage, "--nar: "},
-		{with(), exitFailure, "the layer is empty"},
-		{with(text, `--entry={"type": "text", "text": "y", "path": "a", "by": "content: b"}`), exitFailure, "a is there twice: content: a wants a file, content: b wants a file"},
-		{with(`--entry={"type": "shell", "root": "/nix/store/xznc9l6ppin9j93x7xsvaba3qkn46hwr-bash-5.2.15", "by": "shell: //:bash"}`), exitFailure, "shell: //:bash: /nix/store/xznc9l6ppin9j93x7xsvaba3qkn46hwr-bash-5.2.15: no --nar is given of it"},
-		{[]string{"tar", "--tar=" + dir + "/none", "--digest-file=" + dir + "/j"}, exitFailure, "no such file"},
+		{nil, action.ExitUsage, "want a command"},
+		{[]string{"fly"}, action.ExitUsage, `"fly" is no command`},
+		{[]string{"layer"}, action.ExitUsage, "--output is missing"},
+		{[]string{"layer", "--output=x"}, action.ExitUsage, "--digest-file is missing"},
+		{[]string{"tar", "--digest-file=x"}, action.ExitUsage, "--tar is missing"},
+		{[]string{"tar", "--entry=x"}, action.ExitUsage, "--entry: no such argument"},
+		{[]string{"layer", "--output=x", "--digest-file=./x"}, action.ExitUsage, "two outputs name the same file"},
+		{with("text"), action.ExitUsage, `argument "text": want --name=value`},
+		{with("--mode"), action.ExitUsage, "it takes a value: --mode=…"},
+		{with("--omit-parents=yes"), action.ExitUsage, "it takes no value"},
+		{with("--mtime=1", "--mtime=2"), action.ExitUsage, "--mtime: given twice"},
+		{with("--mtime=-1"), action.ExitUsage, "--mtime: -1: want 0 to"},
+		{with("--compression=xz"), action.ExitUsage, `--compression: "xz": want one of gzip, zstd, none`},
+		{with("--level=12"), action.ExitUsage, `--level: level "12"`},
+		{with("--workers=0"), action.ExitUsage, `--workers: "0": want a number`},
+		{with("--mode=0755"), action.ExitUsage, `--mode: "0755": want OCTAL:PATTERN`},
+		{with(`--rename=["a"]`), action.ExitUsage, `--rename: ["a"]: want a list of two strings`},
+		{with(`--entry={"type": "text", "text": "x", "path": "../a", "by": "content: ../a"}`), action.ExitUsage, `--entry: content: ../a: line 1, column`},
+		{with(strings.NewReplacer("NAR", "", "COMPRESSION", "none", "HASH", "sha256:"+strings.Repeat("0", 64), "SIZE", "1").Replace(bash)), action.ExitUsage, "--nar: "},
+		{with(), action.ExitFailure, "the layer is empty"},
+		{with(text, `--entry={"type": "text", "text": "y", "path": "a", "by": "content: b"}`), action.ExitFailure, "a is there twice: content: a wants a file, content: b wants a file"},
+		{with(`--entry={"type": "shell", "root": "/nix/store/xznc9l6ppin9j93x7xsvaba3qkn46hwr-bash-5.2.15", "by": "shell: //:bash"}`), action.ExitFailure, "shell: //:bash: /nix/store/xznc9l6ppin9j93x7xsvaba3qkn46hwr-bash-5.2.15: no --nar is given of it"},
+		{[]string{"tar", "--tar=" + dir + "/none", "--digest-file=" + dir + "/j"}, action.ExitFailure, "no such file"},
 	} {
 		code, stderr := runIn(t, dir, test.args...)
 		if code != test.code || !strings.HasPrefix(stderr, "files: error: ") || !strings.Contains(stderr, test.want) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/atomicfile"
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/image"
@@ -54,15 +55,15 @@ func pairs(known map[string]func(string) error, first string, firsts *[]string, 
 
 func (p *parts) check(command string) error {
 	if len(p.layers) != len(p.blobs) {
-		return usagef("image %s: want --blob=FILE after --layer=%s", command, p.layers[len(p.layers)-1])
+		return action.Usagef("image %s: want --blob=FILE after --layer=%s", command, p.layers[len(p.layers)-1])
 	}
 	switch {
 	case len(p.configs) == 0:
-		return usagef("image %s: want --config=VALUE", command)
+		return action.Usagef("image %s: want --config=VALUE", command)
 	case len(p.configs) != len(p.manifests):
-		return usagef("image %s: want --manifest=VALUE after --config=%s", command, p.configs[len(p.configs)-1])
+		return action.Usagef("image %s: want --manifest=VALUE after --config=%s", command, p.configs[len(p.configs)-1])
 	case len(p.configs) > 1 && p.index == "":
-		return usagef("image %s: several images need --index=FILE", command)
+		return action.Usagef("image %s: several images need --index=FILE", command)
 	}
 	return nil
 }
@@ -179,7 +180,7 @@ func archive(ctx context.Context, args []string) error {
 		return err
 	}
 	if err := form.Check(); err != nil {
-		return usagef("image %s: %w", command, err)
+		return action.Usagef("image %s: %w", command, err)
 	}
 	content, blobs, done, err := p.read()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/base"
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/image"
@@ -48,10 +49,10 @@ func (b *baseFlags) register(known map[string]func(string) error) {
 
 func (b *baseFlags) check(command string) error {
 	if len(b.files) > 1 {
-		return usagef("image %s: --base=%s: an image is built on one base", command, b.files[1].path)
+		return action.Usagef("image %s: --base=%s: an image is built on one base", command, b.files[1].path)
 	}
 	if (b.config == "") != (b.manifest == "") || b.config == "" && len(b.layers) > 0 {
-		return usagef("image %s: want --base-config=FILE, --base-manifest=FILE and --base-layer=FILE together", command)
+		return action.Usagef("image %s: want --base-config=FILE, --base-manifest=FILE and --base-layer=FILE together", command)
 	}
 	return nil
 }

@@ -9,30 +9,14 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 
-	"github.com/rules-strata/rules_strata/tool/paramfile"
+	"github.com/rules-strata/rules_strata/tool/action"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	context.AfterFunc(ctx, stop) // A second signal ends the process at once.
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
-}
+func main() { program.Main() }
 
-// Exit codes.
-const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
-)
+var program = action.Program{Name: "image", Help: usage, Do: do}
 
 const usage = `image makes container images out of layers' digest files.
 
@@ -69,44 +53,9 @@ An argument @FILE stands for the arguments in FILE, one a line, as they are.
 
 const commands = "manifest, tags, index, archive, layout or nixery"
 
-// usageError is a command line that can't be understood: exit code 2.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, a ...any) error { return usageError{fmt.Errorf(format, a...)} }
-
-// run is the command without the process: arguments without the program's
-// name, and the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := dispatch(ctx, args, stdout)
-	if err == nil {
-		return exitOK
-	}
-	if ctx.Err() != nil {
-		err = fmt.Errorf("interrupted: %w", context.Cause(ctx))
-	}
-	fmt.Fprintln(stderr, "image: error:", err)
-	if errors.As(err, new(usageError)) {
-		fmt.Fprintln(stderr, "image: hint: image --help shows all arguments")
-		return exitUsage
-	}
-	return exitFailed
-}
-
-func dispatch(ctx context.Context, args []string, stdout io.Writer) error {
-	args, err := paramfile.Expand(args)
-	if err != nil {
-		return err
-	}
-	for _, a := range args {
-		if a == "--help" || a == "-h" || a == "help" {
-			_, err := io.WriteString(stdout, usage)
-			return err
-		}
-	}
+func do(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return usagef("want a command: %s", commands)
+		return action.Usagef("want a command: %s", commands)
 	}
 	switch name, args := args[0], args[1:]; name {
 	case "manifest":
@@ -122,7 +71,7 @@ func dispatch(ctx context.Context, args []string, stdout io.Writer) error {
 	case "nixery":
 		return nixery(ctx, args)
 	default:
-		return usagef("%q is no command: want %s", name, commands)
+		return action.Usagef("%q is no command: want %s", name, commands)
 	}
 }
 
@@ -134,12 +83,12 @@ func flags(command string, args []string, known map[string]func(value string) er
 		set := known[name]
 		switch {
 		case set == nil:
-			return usagef("image %s: %q: no such argument", command, a)
+			return action.Usagef("image %s: %q: no such argument", command, a)
 		case !ok || value == "":
-			return usagef("image %s: %s: want %s=VALUE", command, name, name)
+			return action.Usagef("image %s: %s: want %s=VALUE", command, name, name)
 		}
 		if err := set(value); err != nil {
-			return usagef("image %s: %s: %w", command, a, err)
+			return action.Usagef("image %s: %s: %w", command, a, err)
 		}
 	}
 	return nil
@@ -160,7 +109,7 @@ func once(to *string) func(string) error {
 func required(command string, pairs ...string) error {
 	for i := 0; i < len(pairs); i += 2 {
 		if pairs[i+1] == "" {
-			return usagef("image %s: want %s=VALUE", command, pairs[i])
+			return action.Usagef("image %s: want %s=VALUE", command, pairs[i])
 		}
 	}
 	return nil

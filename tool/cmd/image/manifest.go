@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"path/filepath"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/atomicfile"
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/image"
@@ -75,7 +76,7 @@ func distinct(command string, paths ...string) error {
 	outputs := map[string]string{}
 	for _, path := range paths {
 		if other, ok := outputs[filepath.Clean(path)]; ok {
-			return usagef("image %s: two outputs are the same file: %s and %s", command, other, path)
+			return action.Usagef("image %s: two outputs are the same file: %s and %s", command, other, path)
 		}
 		outputs[filepath.Clean(path)] = path
 	}

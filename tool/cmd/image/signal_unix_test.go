@@ -5,12 +5,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/image/imagetest"
 )
 
@@ -24,7 +25,7 @@ func TestArchive_Interrupted(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
 	go func() {
 		b, err := os.ReadFile(blobs[0].Path)
 		if err != nil {
@@ -40,16 +41,16 @@ func TestArchive_Interrupted(t *testing.T) {
 		if _, err := w.Write(b[:half]); err != nil {
 			t.Error(err)
 		}
-		cancel()
+		cancel(errors.New("stopped by signal: interrupt"))
 		w.Write(b[half:]) // The other side may be gone by now.
 	}()
 	var stdout, stderr bytes.Buffer
 	out := filepath.Join(dir, "image.tar")
-	code := run(ctx, []string{
+	code := program.Run(ctx, []string{
 		"archive", "--config=" + config, "--manifest=" + manifest,
 		"--layer=" + layers[0].DigestPath, "--blob=" + pipe, "--output=" + out,
 	}, &stdout, &stderr)
-	if code != exitFailed || !strings.Contains(stderr.String(), "image: error: ") || !strings.Contains(stderr.String(), "interrupted") {
+	if code != action.ExitFailure || stderr.String() != "image: error: stopped by signal: interrupt\n" {
 		t.Errorf("exit code %d, %s", code, &stderr)
 	}
 	entries, err := os.ReadDir(dir)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/layer"
 	"github.com/rules-strata/rules_strata/tool/narfile"
 	"github.com/rules-strata/rules_strata/tool/narsource"
@@ -55,14 +56,8 @@ code is 1 (2: wrong arguments), and neither output is written.
 
 func names(list []string) string { return strings.Join(list, ", ") }
 
-// usageError is a fault in the arguments.
-type usageError struct{ error }
-
-func usagef(format string, a ...any) error { return usageError{fmt.Errorf(format, a...)} }
-
 // config is what the arguments say.
 type config struct {
-	help       bool
 	output     string
 	digestFile string
 	mtree      string
@@ -81,44 +76,41 @@ type flagSet struct {
 func parse(args []string) (*config, error) {
 	s := flagSet{top: map[string]bool{}}
 	for _, a := range args {
-		if a == "--help" || a == "-h" {
-			return &config{help: true}, nil
-		}
 		name, value, hasValue := strings.Cut(a, "=")
 		if !strings.HasPrefix(name, "--") {
-			return nil, usagef("argument %q: want --name=value", a)
+			return nil, action.Usagef("argument %q: want --name=value", a)
 		}
 		if name == "--allow-whiteout-names" && !hasValue {
 			value, hasValue = "true", true
 		}
 		if !hasValue {
-			return nil, usagef("argument %s: it needs a value: %s=…", a, name)
+			return nil, action.Usagef("argument %s: it needs a value: %s=…", a, name)
 		}
 		if err := s.set(name, value); err != nil {
-			return nil, usageError{err}
+			return nil, &action.UsageError{Err: err}
 		}
 	}
 	if err := s.checkGroup(); err != nil {
-		return nil, usageError{err}
+		return nil, &action.UsageError{Err: err}
 	}
 	c := &s.c
 	switch {
 	case c.output == "":
-		return nil, usagef("--output is missing")
+		return nil, action.Usagef("--output is missing")
 	case c.digestFile == "":
-		return nil, usagef("--digest-file is missing")
+		return nil, action.Usagef("--digest-file is missing")
 	case filepath.Clean(c.output) == filepath.Clean(c.digestFile):
-		return nil, usagef("--output and --digest-file name the same file %s", c.output)
+		return nil, action.Usagef("--output and --digest-file name the same file %s", c.output)
 	case c.mtree != "" && (filepath.Clean(c.mtree) == filepath.Clean(c.output) || filepath.Clean(c.mtree) == filepath.Clean(c.digestFile)):
-		return nil, usagef("--mtree and another output name the same file %s", c.mtree)
+		return nil, action.Usagef("--mtree and another output name the same file %s", c.mtree)
 	case len(c.nars) == 0:
-		return nil, usagef("no --store-path: a layer needs at least one")
+		return nil, action.Usagef("no --store-path: a layer needs at least one")
 	}
 	if err := layer.CheckLevel(c.options.Compression, c.options.Level); err != nil {
-		return nil, usagef("--level: %w", err)
+		return nil, action.Usagef("--level: %w", err)
 	}
 	if s.top["--owner-names"] && !s.top["--owner"] {
-		return nil, usagef("--owner-names needs --owner")
+		return nil, action.Usagef("--owner-names needs --owner")
 	}
 	return c, nil
 }

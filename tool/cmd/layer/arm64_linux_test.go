@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+
+	"github.com/rules-strata/rules_strata/tool/action"
 )
 
 // The same bytes come of every processor: a program built for arm64 and run by qemu, whose encoders have no assembly of
@@ -60,7 +62,7 @@ func TestRun_Arm64(t *testing.T) {
 	} {
 		args := append(options, groups...)
 		here, there := t.TempDir(), t.TempDir()
-		if code, stderr := runIn(t, here, args...); code != exitOK {
+		if code, stderr := runIn(t, here, args...); code != action.ExitOK {
 			t.Fatalf("%v: exit code %d: %s", options, code, stderr)
 		}
 		cmd := exec.Command(qemu, append(append([]string{program}, outputs(there)...), args...)...)

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/rules-strata/rules_strata/tool/action"
 )
 
 // A disk that is full in the middle: an error that says so, and no file is left.
@@ -18,7 +20,7 @@ func TestRun_DiskFull(t *testing.T) {
 	info := readInfo(t, webDir+"/cache", "xznc9l6ppin9j93x7xsvaba3qkn46hwr") // 1 MB
 	for _, compression := range []string{"none", "gzip", "zstd"} {
 		code, stderr := runIn(t, dir, append(group(info, fromFile(webDir+"/cache", info)), "--compression="+compression)...)
-		if code != exitFailure || !strings.Contains(stderr, "no space left on device") || strings.Count(stderr, "\n") != 1 {
+		if code != action.ExitFailure || !strings.Contains(stderr, "no space left on device") || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("%s: exit code %d: %s", compression, code, stderr)
 		}
 		checkNames(t, dir)
@@ -30,7 +32,7 @@ func TestRun_DiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, stderr := runIn(t, dir, append(group(small, fromFile(webDir+"/cache", small)), "--compression=gzip", "--mtree="+filepath.Join(dir, "m"))...)
-	if code != exitFailure || !strings.Contains(stderr, "no space left on device") {
+	if code != action.ExitFailure || !strings.Contains(stderr, "no space left on device") {
 		t.Errorf("nearly full: exit code %d: %s", code, stderr)
 	}
 	checkNames(t, dir, "filler")

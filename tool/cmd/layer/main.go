@@ -8,26 +8,11 @@
 // or URLs, read as they stream) and the outputs (whole or not at all).
 package main
 
-import (
-	"context"
-	"fmt"
-	"os"
-	"os/signal"
-	"runtime/debug"
-	"syscall"
-)
+import "runtime/debug"
 
 func main() {
 	// A layer of a few kB comes to just over the 4 MB at which Go collects for the first time, which took a quarter of
 	// its CPU time. Large layers leave hardly any garbage: their peak is the same.
 	debug.SetGCPercent(200)
-	ctx, cancel := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	go func() {
-		s := <-signals
-		signal.Stop(signals) // A second one ends the process at once.
-		cancel(fmt.Errorf("stopped by signal: %v", s))
-	}()
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	program.Main()
 }

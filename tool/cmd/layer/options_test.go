@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 )
 
@@ -22,7 +23,7 @@ func TestRun_Options(t *testing.T) {
 		"--owner=1000:100", "--owner-names=me:users", "--mtime=7", "--strip-prefix=.",
 		"--exclude=links", "--exclude=**/zero*", "--mode=0700:**", "--mode=1777:empty",
 	)
-	if code, stderr := runIn(t, dir, args...); code != exitOK {
+	if code, stderr := runIn(t, dir, args...); code != action.ExitOK {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	checkNames(t, dir, "blob", "blob.json", "blob.mtree")

@@ -2,52 +2,19 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/atomicfile"
 	"github.com/rules-strata/rules_strata/tool/layer"
 	"github.com/rules-strata/rules_strata/tool/narsource"
-	"github.com/rules-strata/rules_strata/tool/paramfile"
 )
 
-// Exit codes.
-const (
-	exitOK      = 0
-	exitFailure = 1
-	exitUsage   = 2
-)
+var program = action.Program{Name: "layer", Help: help, Do: build}
 
-// run is the whole program: it returns the exit code.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	switch err := build(ctx, args, stdout); {
-	case err == nil:
-		return exitOK
-	case errors.As(err, new(usageError)):
-		fmt.Fprintf(stderr, "layer: error: %v\nlayer: hint: layer --help lists the arguments\n", err)
-		return exitUsage
-	default:
-		fmt.Fprintf(stderr, "layer: error: %v\n", err)
-		var h interface{ Hint() string }
-		if errors.As(err, &h) && h.Hint() != "" {
-			fmt.Fprintf(stderr, "layer: hint: %s\n", h.Hint())
-		}
-		return exitFailure
-	}
-}
-
-func build(ctx context.Context, args []string, stdout io.Writer) error {
-	args, err := paramfile.Expand(args)
-	if err != nil {
-		return err
-	}
+func build(ctx context.Context, args []string) error {
 	c, err := parse(args)
 	if err != nil {
-		return err
-	}
-	if c.help {
-		_, err := io.WriteString(stdout, help)
 		return err
 	}
 	nars, err := narsource.NARs(c.nars, "strata-layer")

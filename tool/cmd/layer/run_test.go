@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/narinfo"
 )
@@ -25,7 +26,7 @@ const webDir = "../../../testdata/web"
 func TestMain(m *testing.M) {
 	if peak := os.Getenv("STRATA_TEST_PEAK"); peak != "" {
 		// With what the kernel says of this process. (The peak that its parent is told may be the parent's own.)
-		code := run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
+		code := program.Run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
 		if status, err := os.ReadFile("/proc/self/status"); err == nil {
 			os.WriteFile(peak, status, 0o666)
 		}
@@ -79,7 +80,7 @@ func outputs(dir string) []string {
 func runIn(t *testing.T, dir string, args ...string) (int, string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), append(outputs(dir), args...), &stdout, &stderr)
+	code := program.Run(t.Context(), append(outputs(dir), args...), &stdout, &stderr)
 	if stdout.Len() > 0 {
 		t.Errorf("standard output: %s", stdout.String())
 	}
@@ -90,7 +91,7 @@ func runIn(t *testing.T, dir string, args ...string) (int, string) {
 func mustRun(t *testing.T, args ...string) *digestfile.File {
 	t.Helper()
 	dir := t.TempDir()
-	if code, stderr := runIn(t, dir, args...); code != exitOK || stderr != "" {
+	if code, stderr := runIn(t, dir, args...); code != action.ExitOK || stderr != "" {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	f, err := digestfile.Read(filepath.Join(dir, "blob.json"))
@@ -146,8 +147,8 @@ func TestRun_BadCaches(t *testing.T) {
 				dir := t.TempDir()
 				args := append(group(good, fromFile(webDir+"/cache", good)), group(info, fromFile(cache, info))...)
 				code, stderr := runIn(t, dir, append(args, "--compression="+compression)...)
-				if code != exitFailure {
-					t.Errorf("exit code %d, want %d", code, exitFailure)
+				if code != action.ExitFailure {
+					t.Errorf("exit code %d, want %d", code, action.ExitFailure)
 				}
 				if !strings.HasPrefix(stderr, "layer: error: "+string(info.StorePath)+": ") || strings.Count(stderr, string(info.StorePath)) != 1 {
 					t.Errorf("want an error that begins with the store path, got %s", stderr)
@@ -204,7 +205,7 @@ func TestRun_KeepsOldOutputs(t *testing.T) {
 	}
 	cache := webDir + "/bad/01-wrong-narhash"
 	info := readInfo(t, cache, request(t, cache))
-	if code, stderr := runIn(t, dir, group(info, fromFile(cache, info))...); code != exitFailure {
+	if code, stderr := runIn(t, dir, group(info, fromFile(cache, info))...); code != action.ExitFailure {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	checkNames(t, dir, "blob", "blob.json")
@@ -225,14 +226,14 @@ func TestRun_OutputFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, stderr := runIn(t, dir, nar...)
-	if code != exitFailure || !strings.Contains(stderr, "blob.json") {
+	if code != action.ExitFailure || !strings.Contains(stderr, "blob.json") {
 		t.Errorf("the digest file is a directory: exit code %d: %s", code, stderr)
 	}
 	checkNames(t, dir, "blob.json")
 
 	gone := filepath.Join(dir, "gone")
 	code, stderr = runIn(t, gone, nar...)
-	if code != exitFailure || !strings.Contains(stderr, filepath.Join(gone, "blob")) {
+	if code != action.ExitFailure || !strings.Contains(stderr, filepath.Join(gone, "blob")) {
 		t.Errorf("no such directory: exit code %d: %s", code, stderr)
 	}
 }
@@ -302,8 +303,8 @@ func TestRun_Usage(t *testing.T) {
 	} {
 		dir := t.TempDir()
 		code, stderr := runIn(t, dir, c.args...)
-		if code != exitUsage || !strings.HasPrefix(stderr, "layer: error: ") || !strings.Contains(stderr, c.want) {
-			t.Errorf("%q: exit code %d, want %d and %q: %s", c.args, code, exitUsage, c.want, stderr)
+		if code != action.ExitUsage || !strings.HasPrefix(stderr, "layer: error: ") || !strings.Contains(stderr, c.want) {
+			t.Errorf("%q: exit code %d, want %d and %q: %s", c.args, code, action.ExitUsage, c.want, stderr)
 		}
 		if !strings.Contains(stderr, "layer: hint: ") {
 			t.Errorf("%q: no hint: %s", c.args, stderr)
@@ -313,16 +314,16 @@ func TestRun_Usage(t *testing.T) {
 
 	for _, args := range [][]string{nar, append(nar, "--output=x"), append(nar, "--output=a/../x", "--digest-file=x")} {
 		var stderr bytes.Buffer
-		if code := run(t.Context(), args, io.Discard, &stderr); code != exitUsage {
+		if code := program.Run(t.Context(), args, io.Discard, &stderr); code != action.ExitUsage {
 			t.Errorf("%q: exit code %d: %s", args, code, stderr.String())
 		}
 	}
 	code, stderr := runIn(t, t.TempDir(), append(slices.Clone(nar), nar...)...)
-	if code != exitFailure || !strings.Contains(stderr, path+": named twice") {
+	if code != action.ExitFailure || !strings.Contains(stderr, path+": named twice") {
 		t.Errorf("a path twice: exit code %d: %s", code, stderr)
 	}
 	var stdout bytes.Buffer
-	if code := run(t.Context(), []string{"--help"}, &stdout, io.Discard); code != exitOK || stdout.String() != help {
+	if code := program.Run(t.Context(), []string{"--help"}, &stdout, io.Discard); code != action.ExitOK || stdout.String() != help {
 		t.Errorf("--help: exit code %d: %s", code, stdout.String())
 	}
 }
@@ -349,7 +350,7 @@ func TestRun_ArgumentFile(t *testing.T) {
 			t.Errorf("digest %s, want that of the tar, %s", f.Descriptor.Digest, f.DiffID)
 		}
 	}
-	if code, stderr := runIn(t, t.TempDir(), "@"+dir+"/none"); code != exitFailure || !strings.Contains(stderr, dir+"/none") {
+	if code, stderr := runIn(t, t.TempDir(), "@"+dir+"/none"); code != action.ExitFailure || !strings.Contains(stderr, dir+"/none") {
 		t.Errorf("no argument file: exit code %d: %s", code, stderr)
 	}
 }
@@ -525,7 +526,7 @@ func TestRun_URL(t *testing.T) {
 				args = append(args, "--url="+u)
 			}
 			code, stderr := runIn(t, dir, args...)
-			if code != exitFailure || !strings.HasPrefix(stderr, "layer: error: "+string(info.StorePath)+": ") || !strings.Contains(stderr, c.want) {
+			if code != action.ExitFailure || !strings.HasPrefix(stderr, "layer: error: "+string(info.StorePath)+": ") || !strings.Contains(stderr, c.want) {
 				t.Errorf("exit code %d, want %q: %s", code, c.want, stderr)
 			}
 			for _, a := range args {
@@ -558,11 +559,11 @@ func TestRun_Credentials(t *testing.T) {
 	t.Setenv("NETRC", netrc)
 	mustRun(t, args...)
 	t.Setenv("NETRC", netrc+".none")
-	if code, stderr := runIn(t, t.TempDir(), args...); code != exitFailure || !strings.Contains(stderr, "401 Unauthorized") || !strings.Contains(stderr, "\nlayer: hint: if 127.0.0.1 wants credentials") {
+	if code, stderr := runIn(t, t.TempDir(), args...); code != action.ExitFailure || !strings.Contains(stderr, "401 Unauthorized") || !strings.Contains(stderr, "\nlayer: hint: if 127.0.0.1 wants credentials") {
 		t.Errorf("exit code %d, want a hint: %s", code, stderr)
 	}
 	t.Setenv("STRATA_CREDENTIAL_HELPER", "/nowhere")
-	if code, stderr := runIn(t, t.TempDir(), args...); code != exitFailure || !strings.Contains(stderr, "$STRATA_CREDENTIAL_HELPER: credential helper /nowhere: ") {
+	if code, stderr := runIn(t, t.TempDir(), args...); code != action.ExitFailure || !strings.Contains(stderr, "$STRATA_CREDENTIAL_HELPER: credential helper /nowhere: ") {
 		t.Errorf("exit code %d: %s", code, stderr)
 	}
 	mustRun(t, group(info, fromFile(cache, info))...) // It fetches nothing, and needs none.
@@ -593,7 +594,7 @@ func TestRun_Damaged(t *testing.T) {
 	}
 	dir, want := t.TempDir(), t.TempDir()
 	for to, args := range map[string][]string{dir: groups, want: files} {
-		if code, stderr := runIn(t, to, append([]string{"--mtree=" + filepath.Join(to, "mtree")}, args...)...); code != exitOK {
+		if code, stderr := runIn(t, to, append([]string{"--mtree=" + filepath.Join(to, "mtree")}, args...)...); code != action.ExitOK {
 			t.Fatal(stderr)
 		}
 	}
@@ -611,7 +612,7 @@ func TestRun_Damaged(t *testing.T) {
 	if err := os.WriteFile(file, []byte("no xz"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if code, stderr := runIn(t, t.TempDir(), group(info, "--nar="+file)...); code != exitFailure || !strings.Contains(stderr, ", in "+file+"\n") {
+	if code, stderr := runIn(t, t.TempDir(), group(info, "--nar="+file)...); code != action.ExitFailure || !strings.Contains(stderr, ", in "+file+"\n") {
 		t.Errorf("exit code %d, want an error that names %s: %s", code, file, stderr)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rules-strata/rules_strata/tool/action"
 )
 
 // A signal in the middle of a NAR (here: a pipe that nobody fills up) ends the program with
@@ -60,7 +62,7 @@ func TestMain_Signals(t *testing.T) {
 			cmd.Process.Kill()
 			t.Fatalf("%v: it keeps running", s)
 		}
-		if code := cmd.ProcessState.ExitCode(); code != exitFailure || !strings.Contains(stderr.String(), fmt.Sprintf("layer: error: stopped by signal: %v", s)) {
+		if code := cmd.ProcessState.ExitCode(); code != action.ExitFailure || !strings.Contains(stderr.String(), fmt.Sprintf("layer: error: stopped by signal: %v", s)) {
 			t.Errorf("%v: exit code %d: %s", s, code, stderr.String())
 		}
 		checkNames(t, outDir)
@@ -102,8 +104,8 @@ func TestMain_SignalWhileOpening(t *testing.T) {
 		cmd.Process.Kill()
 		t.Fatal("it keeps waiting for the pipe")
 	}
-	if code := cmd.ProcessState.ExitCode(); code != exitFailure {
-		t.Errorf("exit code %d, want %d", code, exitFailure)
+	if code := cmd.ProcessState.ExitCode(); code != action.ExitFailure {
+		t.Errorf("exit code %d, want %d", code, action.ExitFailure)
 	}
 	checkNames(t, outDir)
 }
@@ -129,7 +131,7 @@ func TestRun_ClosedPipe(t *testing.T) {
 	code, stderr := runIn(t, outDir, group(info, "--nar="+pipe)...)
 	want := fmt.Sprintf("layer: error: %s: FileSize mismatch: want %d, got %d", info.StorePath, len(whole), len(whole)/2)
 	other := fmt.Sprintf("layer: error: %s: NarSize mismatch: want %d, got %d", info.StorePath, len(whole), len(whole)/2)
-	if code != exitFailure || !strings.HasPrefix(stderr, want) && !strings.HasPrefix(stderr, other) {
+	if code != action.ExitFailure || !strings.HasPrefix(stderr, want) && !strings.HasPrefix(stderr, other) {
 		t.Errorf("exit code %d, want %s…: %s", code, want, stderr)
 	}
 	checkNames(t, outDir)
@@ -140,7 +142,7 @@ func TestMain_Umask(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0o027))
 	info := readInfo(t, webDir+"/cache", "171i7j9q1s51y1w5a5lwh4j9jxgzaqkr")
 	dir := t.TempDir()
-	if code, stderr := runIn(t, dir, group(info, fromFile(webDir+"/cache", info))...); code != exitOK {
+	if code, stderr := runIn(t, dir, group(info, fromFile(webDir+"/cache", info))...); code != action.ExitOK {
 		t.Fatal(stderr)
 	}
 	for _, name := range []string{"blob", "blob.json"} {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/layer"
 )
 
@@ -52,15 +53,15 @@ func parse(args []string) (*config, error) {
 		name, value, hasValue := strings.Cut(a, "=")
 		switch {
 		case !strings.HasPrefix(name, "--"):
-			return nil, usagef("argument %q: want --name=value", a)
+			return nil, action.Usagef("argument %q: want --name=value", a)
 		case !hasValue || value == "":
-			return nil, usagef("argument %s: it takes a value: %s=…", a, name)
+			return nil, action.Usagef("argument %s: it takes a value: %s=…", a, name)
 		case seen[name] && name != "--layer" && name != "--blob":
-			return nil, usagef("%s: given twice", name)
+			return nil, action.Usagef("%s: given twice", name)
 		}
 		seen[name] = true
 		if err := c.set(name, value); err != nil {
-			return nil, usageError{fmt.Errorf("%s: %w", name, err)}
+			return nil, &action.UsageError{Err: fmt.Errorf("%s: %w", name, err)}
 		}
 	}
 	for _, required := range []struct{ name, value string }{
@@ -71,20 +72,20 @@ func parse(args []string) (*config, error) {
 		{"--digest-file", c.digestFile},
 	} {
 		if required.value == "" {
-			return nil, usagef("%s is missing", required.name)
+			return nil, action.Usagef("%s is missing", required.name)
 		}
 	}
 	if len(c.blobs) != len(c.digestFiles) {
-		return nil, usagef("--layer=%s: want its --blob behind it", c.digestFiles[len(c.digestFiles)-1])
+		return nil, action.Usagef("--layer=%s: want its --blob behind it", c.digestFiles[len(c.digestFiles)-1])
 	}
 	outputs := []string{c.output, c.digestFile, c.mtree}
 	for i, o := range outputs {
 		if o != "" && slices.ContainsFunc(outputs[:i], func(p string) bool { return p != "" && filepath.Clean(p) == filepath.Clean(o) }) {
-			return nil, usagef("two outputs name the same file %s", o)
+			return nil, action.Usagef("two outputs name the same file %s", o)
 		}
 	}
 	if err := layer.CheckLevel(c.layer.Compression, c.layer.Level); err != nil {
-		return nil, usagef("--level: %w", err)
+		return nil, action.Usagef("--level: %w", err)
 	}
 	return c, nil
 }

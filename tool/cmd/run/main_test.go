@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/image"
 	"github.com/rules-strata/rules_strata/tool/image/imagetest"
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) {
 func runIn(t *testing.T, args ...string) (code int, stderr string) {
 	t.Helper()
 	var out, errors bytes.Buffer
-	code = run(t.Context(), args, &out, &errors)
+	code = program.Run(t.Context(), args, &out, &errors)
 	if out.Len() > 0 {
 		t.Errorf("standard output: %s", &out)
 	}
@@ -65,7 +66,7 @@ func TestRun(t *testing.T) {
 	at := func(name string) string { return filepath.Join(out, name) }
 	params := write(t, dir, "params", []byte(strings.Join(append(parts,
 		"--spec="+spec, "--output="+at("blob.tar"), "--digest-file="+at("blob.json"), "--mtree="+at("mtree"), "--compression=none", "--workers=2"), "\n")))
-	if code, stderr := runIn(t, "@"+params); code != exitOK || stderr != "" {
+	if code, stderr := runIn(t, "@"+params); code != action.ExitOK || stderr != "" {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	mtree, err := os.ReadFile(at("mtree"))
@@ -101,21 +102,21 @@ func TestRun_Errors(t *testing.T) {
 		code int
 		want string
 	}{
-		{nil, exitUsage, "--spec is missing"},
-		{with(spec), exitUsage, "--config is missing"},
-		{with("spec"), exitUsage, `argument "spec": want --name=value`},
-		{with("--spec"), exitUsage, "it takes a value: --spec=…"},
-		{with("--fly=1"), exitUsage, "--fly: no such argument"},
-		{with(spec, spec), exitUsage, "--spec: given twice"},
-		{with("--blob=x"), exitUsage, "--blob: want its --layer before it"},
-		{append(whole, "--layer=x"), exitUsage, "--layer=x: want its --blob behind it"},
-		{append(whole, "--mtree="+filepath.Join(out, "b")), exitUsage, "two outputs name the same file"},
-		{append(whole, "--level=12"), exitUsage, `--level: level "12"`},
-		{append(with("--spec="+l.BlobPath), parts...), exitFailure, "--spec: "},
-		{append(with(spec), parts[:2]...), exitFailure, "layer 1 of the image, sha256:"},
-		{append(with(spec, "--layer="+l.DigestPath, "--blob="+damaged), parts[:2]...), exitFailure, "layer 1: "},
-		{append(whole, "--base="+out), exitFailure, "it is no OCI layout"},
-		{whole, exitFailure, "exit code 5; it wrote:\nx\n"},
+		{nil, action.ExitUsage, "--spec is missing"},
+		{with(spec), action.ExitUsage, "--config is missing"},
+		{with("spec"), action.ExitUsage, `argument "spec": want --name=value`},
+		{with("--spec"), action.ExitUsage, "it takes a value: --spec=…"},
+		{with("--fly=1"), action.ExitUsage, "--fly: no such argument"},
+		{with(spec, spec), action.ExitUsage, "--spec: given twice"},
+		{with("--blob=x"), action.ExitUsage, "--blob: want its --layer before it"},
+		{append(whole, "--layer=x"), action.ExitUsage, "--layer=x: want its --blob behind it"},
+		{append(whole, "--mtree="+filepath.Join(out, "b")), action.ExitUsage, "two outputs name the same file"},
+		{append(whole, "--level=12"), action.ExitUsage, `--level: level "12"`},
+		{append(with("--spec="+l.BlobPath), parts...), action.ExitFailure, "--spec: "},
+		{append(with(spec), parts[:2]...), action.ExitFailure, "layer 1 of the image, sha256:"},
+		{append(with(spec, "--layer="+l.DigestPath, "--blob="+damaged), parts[:2]...), action.ExitFailure, "layer 1: "},
+		{append(whole, "--base="+out), action.ExitFailure, "it is no OCI layout"},
+		{whole, action.ExitFailure, "exit code 5; it wrote:\nx\n"},
 	} {
 		code, stderr := runIn(t, test.args...)
 		if code != test.code || !strings.HasPrefix(stderr, "run: error: ") || !strings.Contains(stderr, test.want) {

@@ -1,11 +1,4 @@
-// Package paramfile reads the parameter files that Bazel hands to an action's
-// program where its arguments would not fit on a command line: an argument
-// "@FILE" stands for those in FILE. The format is "multiline"
-// (https://bazel.build/rules/lib/builtins/Args#set_param_file_format): one argument a line,
-// as it is; nothing is quoted, and nothing but a newline ends a line.
-//
-// [Expand] is the entry point.
-package paramfile
+package action
 
 import (
 	"bytes"
@@ -15,18 +8,21 @@ import (
 	"strings"
 )
 
-// MaxSize bounds the parameter files of one command line together, in bytes: a
+// maxArguments bounds the parameter files of one command line together, in bytes: a
 // layer of 20,000 store paths needs some 10 MB.
-const MaxSize = 64 << 20
+const maxArguments = 64 << 20
 
-// Expand puts the lines of each "@FILE" among args in its place. An argument in
+// expand puts the lines of each "@FILE" among args in its place. Bazel hands such parameter files to an action's program
+// where its arguments would not fit on a command line. The format is "multiline"
+// (https://bazel.build/rules/lib/builtins/Args#set_param_file_format): one argument a line,
+// as it is; nothing is quoted, and nothing but a newline ends a line. An argument in
 // a file that begins with "@" is only an argument. An empty line is an empty
 // argument, but the newline at the end of the file begins none.
 //
-// Errors name the file: it can't be read, it holds a NUL, or the files are larger than [MaxSize].
-func Expand(args []string) ([]string, error) {
+// Errors name the file: it can't be read, it holds a NUL, or the files are larger than [maxArguments].
+func expand(args []string) ([]string, error) {
 	var out []string
-	left := int64(MaxSize)
+	left := int64(maxArguments)
 	for _, a := range args {
 		name, ok := strings.CutPrefix(a, "@")
 		if !ok {
@@ -56,7 +52,7 @@ func read(name string, limit int64) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case int64(len(b)) > limit:
-		return nil, fmt.Errorf("over %d bytes of arguments", MaxSize)
+		return nil, fmt.Errorf("over %d bytes of arguments", maxArguments)
 	}
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		return nil, fmt.Errorf("line %d holds a NUL, which no argument can", 1+bytes.Count(b[:i], []byte("\n")))

@@ -1,4 +1,4 @@
-package paramfile
+package action
 
 import (
 	"errors"
@@ -36,43 +36,43 @@ func TestExpand(t *testing.T) {
 		{"--name=\xff\xfe\u2028x\n", []string{"--name=\xff\xfe\u2028x"}},
 		{strings.Repeat("l", 1<<20+1) + "\n", []string{strings.Repeat("l", 1<<20+1)}},
 	} {
-		got, err := Expand([]string{"first", "@" + write(t, c.text), "a@b"})
+		got, err := expand([]string{"first", "@" + write(t, c.text), "a@b"})
 		want := slices.Concat([]string{"first"}, c.want, []string{"a@b"})
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%.40q: %.100q, %v; want %.100q", c.text, got, err, want)
 		}
 	}
-	if got, err := Expand(nil); err != nil || len(got) > 0 {
+	if got, err := expand(nil); err != nil || len(got) > 0 {
 		t.Errorf("no arguments: %q, %v", got, err)
 	}
 	two := []string{"@" + write(t, "a\nb"), "@" + write(t, "c\n")}
-	if got, err := Expand(two); err != nil || !slices.Equal(got, []string{"a", "b", "c"}) {
+	if got, err := expand(two); err != nil || !slices.Equal(got, []string{"a", "b", "c"}) {
 		t.Errorf("two files: %q, %v", got, err)
 	}
 }
 
 func TestExpand_Refuses(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "missing")
-	if _, err := Expand([]string{"@" + missing}); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), "parameter file "+missing+": ") {
+	if _, err := expand([]string{"@" + missing}); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), "parameter file "+missing+": ") {
 		t.Errorf("no file: %v", err)
 	}
-	if _, err := Expand([]string{"@"}); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := expand([]string{"@"}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no name: %v", err)
 	}
-	if _, err := Expand([]string{"@" + t.TempDir()}); err == nil {
+	if _, err := expand([]string{"@" + t.TempDir()}); err == nil {
 		t.Error("a folder is read")
 	}
-	if _, err := Expand([]string{"@" + write(t, "a\nb\x00\n")}); err == nil || !strings.HasSuffix(err.Error(), ": line 2 holds a NUL, which no argument can") {
+	if _, err := expand([]string{"@" + write(t, "a\nb\x00\n")}); err == nil || !strings.HasSuffix(err.Error(), ": line 2 holds a NUL, which no argument can") {
 		t.Errorf("NUL: %v", err)
 	}
 
 	// The bound is for all files together; a file without an end is not read on.
-	half := write(t, strings.Repeat(strings.Repeat("x", 1<<20-1)+"\n", MaxSize>>21))
-	if got, err := Expand([]string{"@" + half, "@" + half}); err != nil || len(got) != MaxSize>>20 {
+	half := write(t, strings.Repeat(strings.Repeat("x", 1<<20-1)+"\n", maxArguments>>21))
+	if got, err := expand([]string{"@" + half, "@" + half}); err != nil || len(got) != maxArguments>>20 {
 		t.Errorf("as much as is allowed: %d arguments, %v", len(got), err)
 	}
 	for _, args := range [][]string{{"@" + half, "@" + half, "@" + write(t, "x")}, {"@/dev/zero"}} {
-		if _, err := Expand(args); err == nil || !strings.HasSuffix(err.Error(), ": over 67108864 bytes of arguments") {
+		if _, err := expand(args); err == nil || !strings.HasSuffix(err.Error(), ": over 67108864 bytes of arguments") {
 			t.Errorf("%v: error %v", args, err)
 		}
 	}
@@ -84,7 +84,7 @@ func FuzzExpand(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		got, err := Expand([]string{"@" + write(t, text)})
+		got, err := expand([]string{"@" + write(t, text)})
 		if (err != nil) != strings.Contains(text, "\x00") {
 			t.Fatalf("error %v", err)
 		}
