@@ -1,7 +1,7 @@
 "The action that makes the layer by which Nix or Guix knows an image's store paths."
 
+load(":files_action.bzl", "files_layer")
 load(":layer_action.bzl", "LAYER_EXTENSIONS")
-load(":providers/layer_info.bzl", "LayerInfo")
 
 DATABASE_TOOLCHAIN_TYPE = Label("//rules/toolchain:database_toolchain_type")
 
@@ -72,18 +72,7 @@ def database_action(ctx, kind, entries, roots, registration_time, compression):
         env = {},
         toolchain = DATABASE_TOOLCHAIN_TYPE,
     )
-    return LayerInfo(
-        blob = blob,
-        digest_file = digest_file,
-        compression = compression,
-        mtree = None,
-        store_paths = (),
-        stripped = (),
-        altered = False,
-        on_top = True,
-        refers_to = (),
-        label = ctx.label,
-    )
+    return files_layer(ctx, blob, digest_file, compression)
 
 def _path_argument(e):
     return _argument(e, {})

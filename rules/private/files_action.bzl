@@ -138,16 +138,32 @@ def files_action(ctx, entries, compression, inputs = depset(), options = [], roo
         toolchain = FILES_TOOLCHAIN_TYPE,
         **nar_action_arguments(fetches = len(nars) < len(roots))
     )
+    return files_layer(ctx, blob, digest_file, compression, mtree = listing, refers_to = [e.path for e in roots])
+
+def files_layer(ctx, blob, digest_file, compression, mtree = None, refers_to = []):
+    """A layer that holds something else than store paths, and so lies on top of those that do.
+
+    Args:
+      ctx: the context of the rule that makes it.
+      blob: File.
+      digest_file: File.
+      compression: string, one of COMPRESSIONS.
+      mtree: File with a listing, or None.
+      refers_to: list of strings, the store paths that it leads to.
+
+    Returns:
+      The LayerInfo.
+    """
     return LayerInfo(
         blob = blob,
         digest_file = digest_file,
         compression = compression,
-        mtree = listing,
+        mtree = mtree,
         store_paths = (),
         stripped = (),
         altered = False,
         on_top = True,
-        refers_to = tuple([e.path for e in roots]),
+        refers_to = tuple(refers_to),
         label = ctx.label,
     )
 

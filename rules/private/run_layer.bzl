@@ -1,13 +1,12 @@
 "The rule run_layer."
 
-load(":files_action.bzl", "layer_providers")
+load(":files_action.bzl", "files_layer", "layer_providers")
 load(":image_actions.bzl", "add_base")
 load(":image_paths.bzl", "owner_error", "path_error")
 load(":image_settings.bzl", "directory_error", "user_error", "variable_error")
 load(":layer_action.bzl", "LAYER_EXTENSIONS")
 load(":layer_attributes.bzl", "LAYER_ATTRIBUTES", "layer_compression")
 load(":providers/image_info.bzl", "ImageInfo")
-load(":providers/layer_info.bzl", "LayerInfo")
 
 _TOOLCHAIN_TYPE = Label("//rules/toolchain:run_toolchain_type")
 
@@ -66,18 +65,7 @@ def _run_layer_impl(ctx):
         execution_requirements = {"supports-path-mapping": "1"},
         toolchain = _TOOLCHAIN_TYPE,
     )
-    return layer_providers(LayerInfo(
-        blob = blob,
-        digest_file = digest_file,
-        compression = compression,
-        mtree = listing,
-        store_paths = (),
-        stripped = (),
-        altered = False,
-        on_top = True,
-        refers_to = (),
-        label = ctx.label,
-    ))
+    return layer_providers(files_layer(ctx, blob, digest_file, compression, mtree = listing))
 
 def _check(attr):
     "Finds at analysis what the tool would refuse in the action."

@@ -1,8 +1,7 @@
 "The rule tar_layer."
 
-load(":files_action.bzl", "FILES_TOOLCHAIN_TYPE", "files_args", "layer_providers")
+load(":files_action.bzl", "FILES_TOOLCHAIN_TYPE", "files_args", "files_layer", "layer_providers")
 load(":layer_action.bzl", "COMPRESSIONS")
-load(":providers/layer_info.bzl", "LayerInfo")
 
 # A file name's end -> how the file is compressed.
 _ENDS = {
@@ -38,18 +37,7 @@ def _tar_layer_impl(ctx):
         execution_requirements = {"supports-path-mapping": "1"},
         toolchain = FILES_TOOLCHAIN_TYPE,
     )
-    return layer_providers(LayerInfo(
-        blob = tar,
-        digest_file = digest_file,
-        compression = compression,
-        mtree = None,
-        store_paths = (),
-        stripped = (),
-        altered = False,
-        on_top = True,
-        refers_to = (),
-        label = ctx.label,
-    ))
+    return layer_providers(files_layer(ctx, tar, digest_file, compression))
 
 tar_layer = rule(
     implementation = _tar_layer_impl,
