@@ -2,9 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"io"
 
-	"github.com/rules-strata/rules_strata/tool/atomicfile"
+	"github.com/rules-strata/rules_strata/tool/action"
+	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/filelayer"
 )
 
@@ -14,26 +15,8 @@ func (c *config) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	blob, err := atomicfile.Create(c.output)
-	if err != nil {
-		return fmt.Errorf("--output=%s: %w", c.output, err)
-	}
-	defer blob.Abort()
-	digests, err := atomicfile.Create(c.digestFile)
-	if err != nil {
-		return fmt.Errorf("--digest-file=%s: %w", c.digestFile, err)
-	}
-	defer digests.Abort()
-	result, err := filelayer.Write(ctx, blob, spec, filelayer.Sources{}, c.layer)
-	if err != nil {
-		return err
-	}
-	text, err := result.Marshal()
-	if err != nil {
-		return err
-	}
-	if _, err := digests.Write(text); err != nil {
-		return err
-	}
-	return atomicfile.CommitAll(blob, digests)
+	outputs := action.LayerOutputs{Blob: c.output, DigestFile: c.digestFile}
+	return outputs.Write(func(blob, _ io.Writer) (*digestfile.File, error) {
+		return filelayer.Write(ctx, blob, spec, filelayer.Sources{}, c.layer)
+	})
 }

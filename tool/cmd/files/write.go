@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/atomicfile"
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/filelayer"
@@ -19,53 +21,22 @@ func (c *config) writeLayer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var outputs []*atomicfile.File
-	create := func(name, path string) (*atomicfile.File, error) {
-		f, err := atomicfile.Create(path)
-		if err != nil {
-			return nil, fmt.Errorf("%s=%s: %w", name, path, err)
-		}
-		outputs = append(outputs, f)
-		return f, nil
-	}
-	defer func() {
-		for _, f := range outputs {
-			f.Abort()
-		}
-	}()
-	blob, err := create("--output", c.output)
-	if err != nil {
-		return err
-	}
-	digests, err := create("--digest-file", c.digestFile)
-	if err != nil {
-		return err
-	}
-	if c.mtree != "" {
-		listing, err := create("--mtree", c.mtree)
-		if err != nil {
-			return err
-		}
-		c.layer.Mtree = listing
-	}
-	result, err := filelayer.Write(ctx, blob, &c.spec, filelayer.Sources{
-		NAR: func(p store.Path) (layer.NAR, error) {
-			for _, n := range nars {
-				if n.File.StorePath == p {
-					return n, nil
+	outputs := action.LayerOutputs{Blob: c.output, DigestFile: c.digestFile, Mtree: c.mtree}
+	return outputs.Write(func(blob, mtree io.Writer) (*digestfile.File, error) {
+		o := c.layer
+		o.Mtree = mtree
+		return filelayer.Write(ctx, blob, &c.spec, filelayer.Sources{
+			NAR: func(p store.Path) (layer.NAR, error) {
+				for _, n := range nars {
+					if n.File.StorePath == p {
+						return n, nil
+					}
 				}
-			}
-			return layer.NAR{}, fmt.Errorf("%s: no --nar is given of it", p)
-		},
-		TempFile: narsource.TempFiles(c.output),
-	}, c.layer)
-	if err != nil {
-		return err
-	}
-	if err := writeDigests(digests, result); err != nil {
-		return err
-	}
-	return atomicfile.CommitAll(outputs...)
+				return layer.NAR{}, fmt.Errorf("%s: no --nar is given of it", p)
+			},
+			TempFile: narsource.TempFiles(c.output),
+		}, o)
+	})
 }
 
 // writeVerbatim makes the output of the command tar.
@@ -84,16 +55,12 @@ func (c *config) writeVerbatim(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.tar, err)
 	}
-	if err := writeDigests(digests, result); err != nil {
+	text, err := result.Marshal()
+	if err != nil {
+		return err
+	}
+	if _, err := digests.Write(text); err != nil {
 		return err
 	}
 	return digests.Commit()
-}
-
-func writeDigests(to *atomicfile.File, result *digestfile.File) error {
-	text, err := result.Marshal()
-	if err == nil {
-		_, err = to.Write(text)
-	}
-	return err
 }

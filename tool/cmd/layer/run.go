@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"fmt"
+	"io"
 
 	"github.com/rules-strata/rules_strata/tool/action"
-	"github.com/rules-strata/rules_strata/tool/atomicfile"
+	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/layer"
 	"github.com/rules-strata/rules_strata/tool/narsource"
 )
@@ -26,39 +26,10 @@ func build(ctx context.Context, args []string) error {
 
 // write makes the outputs.
 func (c *config) write(ctx context.Context, nars []layer.NAR) error {
-	blob, err := atomicfile.Create(c.output)
-	if err != nil {
-		return fmt.Errorf("--output=%s: %w", c.output, err)
-	}
-	defer blob.Abort()
-	digests, err := atomicfile.Create(c.digestFile)
-	if err != nil {
-		return fmt.Errorf("--digest-file=%s: %w", c.digestFile, err)
-	}
-	defer digests.Abort()
-
-	outputs := []*atomicfile.File{blob, digests}
-	if c.mtree != "" {
-		mtree, err := atomicfile.Create(c.mtree)
-		if err != nil {
-			return fmt.Errorf("--mtree=%s: %w", c.mtree, err)
-		}
-		defer mtree.Abort()
-		outputs = append(outputs, mtree)
-		c.options.Mtree = mtree
-	}
-	c.options.TempFile = narsource.TempFiles(c.output)
-
-	result, err := layer.Write(ctx, blob, nars, c.options)
-	if err != nil {
-		return err
-	}
-	text, err := result.Marshal()
-	if err != nil {
-		return err
-	}
-	if _, err := digests.Write(text); err != nil {
-		return err
-	}
-	return atomicfile.CommitAll(outputs...)
+	outputs := action.LayerOutputs{Blob: c.output, DigestFile: c.digestFile, Mtree: c.mtree}
+	return outputs.Write(func(blob, mtree io.Writer) (*digestfile.File, error) {
+		o := c.options
+		o.Mtree, o.TempFile = mtree, narsource.TempFiles(c.output)
+		return layer.Write(ctx, blob, nars, o)
+	})
 }

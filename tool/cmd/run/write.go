@@ -10,7 +10,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/rules-strata/rules_strata/tool/atomicfile"
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/base"
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/image"
@@ -28,48 +28,13 @@ func (c *config) write(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	var outputs []*atomicfile.File
-	create := func(name, path string) (*atomicfile.File, error) {
-		f, err := atomicfile.Create(path)
-		if err != nil {
-			return nil, fmt.Errorf("%s=%s: %w", name, path, err)
-		}
-		outputs = append(outputs, f)
-		return f, nil
-	}
-	defer func() {
-		for _, f := range outputs {
-			f.Abort()
-		}
-	}()
-	blob, err := create("--output", c.output)
-	if err != nil {
-		return err
-	}
-	digests, err := create("--digest-file", c.digestFile)
-	if err != nil {
-		return err
-	}
-	if c.mtree != "" {
-		listing, err := create("--mtree", c.mtree)
-		if err != nil {
-			return err
-		}
-		c.layer.Mtree = listing
-	}
-	// Beside the output there is room, and an action may write there.
-	result, err := runlayer.Write(ctx, blob, spec, img, filepath.Dir(c.output), c.layer)
-	if err != nil {
-		return err
-	}
-	text, err := result.Marshal()
-	if err == nil {
-		_, err = digests.Write(text)
-	}
-	if err != nil {
-		return err
-	}
-	return atomicfile.CommitAll(outputs...)
+	outputs := action.LayerOutputs{Blob: c.output, DigestFile: c.digestFile, Mtree: c.mtree}
+	return outputs.Write(func(blob, mtree io.Writer) (*digestfile.File, error) {
+		o := c.layer
+		o.Mtree = mtree
+		// Beside the output there is room, and an action may write there.
+		return runlayer.Write(ctx, blob, spec, img, filepath.Dir(c.output), o)
+	})
 }
 
 // open finds the bytes of the image's layers: those of targets, and those of the base. They can be read until done is called.
