@@ -35,13 +35,13 @@ def _actions_impl(ctx):
         "cmd": ["/start"],
         "entrypoint": ["/init"],
         "env": ["Z=1", "A=2 = two"],
-        "exposedPorts": ["8080/tcp"],
+        "ports": ["8080/tcp"],
         "labels": {"org.example.a": "b"},
-        "stopSignal": "SIGINT",
+        "stop_signal": "SIGINT",
         "system": "x86_64-linux",
         "user": "1000:100",
         "volumes": ["/data"],
-        "workingDir": "/srv",
+        "workdir": "/srv",
     }, json.decode(settings[0].content))
     action = only_action(env, "StrataImage")
     inputs = {f: None for f in action.inputs.to_list()}

@@ -23,15 +23,15 @@ func TestSettingsCases(t *testing.T) {
 		switch field {
 		case "user":
 			s.User = value
-		case "workingDir":
+		case "workdir":
 			s.WorkingDir = value
 		case "volumes":
 			s.Volumes = []string{value}
-		case "exposedPorts":
+		case "ports":
 			s.ExposedPorts = []string{value}
 		case "healthcheck":
 			s.Healthcheck = strings.Split(value, " ")
-		case "stopSignal":
+		case "stop_signal":
 			s.StopSignal = value
 		case "image name":
 			want = fmt.Sprintf("image name %q: ", value)

@@ -353,16 +353,16 @@ func (c *containerConfig) check(fault func(name, value string, err error)) {
 	checkEnv("env", c.Env, fault)
 	checkKeys("labels", c.Labels, fault)
 	if c.WorkingDir != "" {
-		fault("workingDir", c.WorkingDir, checkDir(c.WorkingDir))
+		fault("workdir", c.WorkingDir, checkDir(c.WorkingDir))
 	}
 	for v := range c.Volumes {
 		fault("volumes", v, checkVolume(v))
 	}
 	if c.StopSignal != "" {
-		fault("stopSignal", c.StopSignal, checkSignal(c.StopSignal))
+		fault("stop_signal", c.StopSignal, checkSignal(c.StopSignal))
 	}
 	for _, trigger := range c.OnBuild {
-		fault("onBuild", trigger, checkOnBuild(trigger))
+		fault("on_build", trigger, checkOnBuild(trigger))
 	}
 	if c.Healthcheck != nil {
 		c.Healthcheck.check(fault)
@@ -441,11 +441,11 @@ func (h *healthcheck) check(fault func(name, value string, err error)) {
 		"interval": h.Interval, "timeout": h.Timeout, "start-period": h.StartPeriod, "start-interval": h.StartInterval,
 	} {
 		if d < 0 || d > 0 && d < minHealthTime {
-			fault("healthcheckOptions", name, fmt.Errorf("%v: want at least %v", d, minHealthTime))
+			fault("healthcheck_options", name, fmt.Errorf("%v: want at least %v", d, minHealthTime))
 		}
 	}
 	if h.Retries < 0 {
-		fault("healthcheckOptions", "retries", fmt.Errorf("%d: want 0 or more", h.Retries))
+		fault("healthcheck_options", "retries", fmt.Errorf("%d: want 0 or more", h.Retries))
 	}
 }
 
@@ -463,18 +463,18 @@ func parseHealthcheck(test []string, options map[string]string, fault func(name,
 		if to := times[name]; to != nil {
 			d, err := time.ParseDuration(value)
 			if err != nil {
-				fault("healthcheckOptions", name, fmt.Errorf("%q: want a time such as 30s or 1m30s", value))
+				fault("healthcheck_options", name, fmt.Errorf("%q: want a time such as 30s or 1m30s", value))
 			}
 			*to = d
 			continue
 		}
 		if name != "retries" {
-			fault("healthcheckOptions", name, errors.New("want interval, timeout, start-period, start-interval or retries"))
+			fault("healthcheck_options", name, errors.New("want interval, timeout, start-period, start-interval or retries"))
 			continue
 		}
 		n, err := strconv.ParseInt(value, 10, 32)
 		if err != nil {
-			fault("healthcheckOptions", name, fmt.Errorf("%q: want a number", value))
+			fault("healthcheck_options", name, fmt.Errorf("%q: want a number", value))
 		}
 		h.Retries = n
 	}

@@ -104,9 +104,9 @@ func (s *storePaths) checkNamed(what *said) error {
 		{"entrypoint", c.Entrypoint},
 		{"cmd", c.Cmd},
 		{"env", c.Env},
-		{"envPrepend", what.envPrepend},
+		{"env_prepend", what.envPrepend},
 		{"shell", c.Shell},
-		{"workingDir", []string{c.WorkingDir}},
+		{"workdir", []string{c.WorkingDir}},
 	} {
 		for _, text := range list.texts {
 			check(list.name, text)

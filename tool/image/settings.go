@@ -25,7 +25,7 @@ const DefaultCreated = "1970-01-01T00:00:01Z"
 const MaxSettingsSize = 4 << 20
 
 // Settings are what an image says besides its layers. Their JSON form is one
-// object with the fields below, each of which may be left out save the platform.
+// object with the fields below, by the names of the rule's attributes; each may be left out save the platform.
 type Settings struct {
 	// System is the platform by the name that Nix and Guix give it, such as
 	// "x86_64-linux", in place of Architecture, OS and Variant.
@@ -39,7 +39,7 @@ type Settings struct {
 
 	// ConfigJSON is a config as docker and OCI write it ([ParseConfigJSON]); what the
 	// other settings say goes over it, and it goes over the base's.
-	ConfigJSON string `json:"configJson,omitempty"`
+	ConfigJSON string `json:"config_json,omitempty"`
 	// Entrypoint is the program and its first arguments. It clears the base's Cmd;
 	// empty but not nil, it clears the base's entrypoint.
 	Entrypoint []string `json:"entrypoint,omitzero"`
@@ -50,29 +50,29 @@ type Settings struct {
 	Env []string `json:"env,omitempty"`
 	// EnvPrepend is put in front of variables that are lists joined by colons, the base's too:
 	// "PATH=/nix/store/…/bin".
-	EnvPrepend []string `json:"envPrepend,omitempty"`
+	EnvPrepend []string `json:"env_prepend,omitempty"`
 	// Labels are the config's labels.
 	Labels map[string]string `json:"labels,omitempty"`
 	// User is a name or a number, alone or with a group: "nobody", "1000:100".
 	User string `json:"user,omitempty"`
 	// WorkingDir is the absolute path in which the program starts.
-	WorkingDir string `json:"workingDir,omitempty"`
+	WorkingDir string `json:"workdir,omitempty"`
 	// ExposedPorts are "PORT" or "PORT/PROTOCOL"; the config always says the protocol.
-	ExposedPorts []string `json:"exposedPorts,omitempty"`
+	ExposedPorts []string `json:"ports,omitempty"`
 	// Volumes are absolute paths.
 	Volumes []string `json:"volumes,omitempty"`
 	// StopSignal is a signal's name or number: "SIGTERM", "SIGRTMIN+3", "15".
-	StopSignal string `json:"stopSignal,omitempty"`
+	StopSignal string `json:"stop_signal,omitempty"`
 	// Healthcheck is how to ask the program whether it is well: "CMD" and a program with its
 	// arguments, "CMD-SHELL" and a line of shell, or "NONE".
 	Healthcheck []string `json:"healthcheck,omitempty"`
 	// HealthcheckOptions are those of a Dockerfile's HEALTHCHECK: interval, timeout,
 	// start-period and start-interval, each a time such as "30s", and retries, a number.
-	HealthcheckOptions map[string]string `json:"healthcheckOptions,omitempty"`
+	HealthcheckOptions map[string]string `json:"healthcheck_options,omitempty"`
 	// Shell is what a Dockerfile that is built on the image runs its lines of shell by.
 	Shell []string `json:"shell,omitempty"`
 	// OnBuild are instructions for a Dockerfile that is built on the image.
-	OnBuild []string `json:"onBuild,omitempty"`
+	OnBuild []string `json:"on_build,omitempty"`
 	// Author is who is to be asked about the image.
 	Author string `json:"author,omitempty"`
 	// Comment is a line about the image.
@@ -82,18 +82,18 @@ type Settings struct {
 	// Annotations are the manifest's annotations.
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// MediaTypes is [MediaTypesOCI] or [MediaTypesDocker]; the former when empty.
-	MediaTypes string `json:"mediaTypes,omitempty"`
+	MediaTypes string `json:"media_types,omitempty"`
 
 	// MaxLayers is the greatest number of layers, the base's among them; 0 for [MaxLayers].
-	MaxLayers int `json:"maxLayers,omitempty"`
+	MaxLayers int `json:"max_layers,omitempty"`
 	// BaseLayers is how many layers the base is said to have; 0 if nothing is said.
-	BaseLayers int `json:"baseLayers,omitempty"`
+	BaseLayers int `json:"base_layers,omitempty"`
 
 	// Stamp says that {KEY} in labels, annotations, author, comment and created stands
 	// for a value of Status, or of StampDefaults.
 	Stamp bool `json:"stamp,omitempty"`
 	// StampDefaults are values for keys that Status hasn't.
-	StampDefaults map[string]string `json:"stampDefaults,omitempty"`
+	StampDefaults map[string]string `json:"stamp_defaults,omitempty"`
 	// Status is what is known of the build: no part of the settings' JSON.
 	Status Status `json:"-"`
 
@@ -137,30 +137,30 @@ func ParseSettings(b []byte) (*Settings, error) {
 	field("architecture", strictjson.StringInto(&s.Architecture))
 	field("os", strictjson.StringInto(&s.OS))
 	field("variant", strictjson.StringInto(&s.Variant))
-	field("configJson", strictjson.StringInto(&s.ConfigJSON))
+	field("config_json", strictjson.StringInto(&s.ConfigJSON))
 	field("entrypoint", listInto(&s.Entrypoint))
 	field("cmd", listInto(&s.Cmd))
 	field("env", listInto(&s.Env))
-	field("envPrepend", listInto(&s.EnvPrepend))
+	field("env_prepend", listInto(&s.EnvPrepend))
 	field("labels", mapInto(&s.Labels))
 	field("user", strictjson.StringInto(&s.User))
-	field("workingDir", strictjson.StringInto(&s.WorkingDir))
-	field("exposedPorts", listInto(&s.ExposedPorts))
+	field("workdir", strictjson.StringInto(&s.WorkingDir))
+	field("ports", listInto(&s.ExposedPorts))
 	field("volumes", listInto(&s.Volumes))
-	field("stopSignal", strictjson.StringInto(&s.StopSignal))
+	field("stop_signal", strictjson.StringInto(&s.StopSignal))
 	field("healthcheck", listInto(&s.Healthcheck))
-	field("healthcheckOptions", mapInto(&s.HealthcheckOptions))
+	field("healthcheck_options", mapInto(&s.HealthcheckOptions))
 	field("shell", listInto(&s.Shell))
-	field("onBuild", listInto(&s.OnBuild))
+	field("on_build", listInto(&s.OnBuild))
 	field("author", strictjson.StringInto(&s.Author))
 	field("comment", strictjson.StringInto(&s.Comment))
 	field("created", strictjson.StringInto(&s.Created))
 	field("annotations", mapInto(&s.Annotations))
-	field("mediaTypes", strictjson.StringInto(&s.MediaTypes))
-	field("maxLayers", countInto(&s.MaxLayers))
-	field("baseLayers", countInto(&s.BaseLayers))
+	field("media_types", strictjson.StringInto(&s.MediaTypes))
+	field("max_layers", countInto(&s.MaxLayers))
+	field("base_layers", countInto(&s.BaseLayers))
 	field("stamp", boolInto(&s.Stamp))
-	field("stampDefaults", mapInto(&s.StampDefaults))
+	field("stamp_defaults", mapInto(&s.StampDefaults))
 	if err := doc.Fields(fields...); err != nil {
 		return nil, err
 	}
@@ -235,7 +235,7 @@ func (s *Settings) say() (*said, error) {
 		if _, twice := own.ExposedPorts[port]; twice && err == nil {
 			err = fmt.Errorf("%s is listed twice", port)
 		}
-		fault("exposedPorts", p, err)
+		fault("ports", p, err)
 		own.ExposedPorts = union(own.ExposedPorts, map[string]struct{}{port: {}})
 	}
 	for _, v := range s.Volumes {
@@ -246,7 +246,7 @@ func (s *Settings) say() (*said, error) {
 	}
 	own.check(fault)
 	out.config = own.over(*below)
-	checkEnv("envPrepend", s.EnvPrepend, fault)
+	checkEnv("env_prepend", s.EnvPrepend, fault)
 
 	out.annotations = union(s.fileAnnotations, stamped.all("annotations", s.Annotations))
 	checkKeys("annotations", out.annotations, fault)

@@ -21,8 +21,8 @@ func TestParseSettings_Faults(t *testing.T) {
 		{"null", `{"system":"x86_64-linux","env":null}`, "line 1, column 32: env: want a list, found null"},
 		{
 			"all", `{"architecture":"amd64","os":"linux","variant":"v2","entrypoint":["/nix/x"],"cmd":["","a b"],"env":["A=","B=b=c","C=two\nlines"],
-			"labels":{"a":"","b":"<&>"},"user":"nobody:1000","workingDir":"/","exposedPorts":["1","65535/udp","5/sctp"],"volumes":["/data/"],
-			"stopSignal":"SIGRTMIN+3","created":"2024-02-29T12:00:00.5+01:00","annotations":{"k":"v"}}`, "",
+			"labels":{"a":"","b":"<&>"},"user":"nobody:1000","workdir":"/","ports":["1","65535/udp","5/sctp"],"volumes":["/data/"],
+			"stop_signal":"SIGRTMIN+3","created":"2024-02-29T12:00:00.5+01:00","annotations":{"k":"v"}}`, "",
 		},
 		{"not an object", `[]`, "want an object, found a list"},
 		{"nothing", ``, "the document ends too early"},
@@ -62,26 +62,26 @@ func TestParseSettings_Faults(t *testing.T) {
 		{"user with a space", `{"system":"x86_64-linux","user":"a b"}`, `user: "a b": want USER or USER:GROUP`},
 		{"user too large", `{"system":"x86_64-linux","user":"0:2147483648"}`, `user: "0:2147483648": 2147483648 is no user or group ID: want 0 to 2147483647`},
 
-		{"relative workdir", `{"system":"x86_64-linux","workingDir":"app"}`, `workingDir: "app": want an absolute path`},
-		{"workdir with ..", `{"system":"x86_64-linux","workingDir":"/a/../b"}`, `workingDir: "/a/../b": want a path without ".."`},
-		{"workdir with NUL", `{"system":"x86_64-linux","workingDir":"/a\u0000"}`, `workingDir: "/a\x00": holds a NUL character`},
+		{"relative workdir", `{"system":"x86_64-linux","workdir":"app"}`, `workdir: "app": want an absolute path`},
+		{"workdir with ..", `{"system":"x86_64-linux","workdir":"/a/../b"}`, `workdir: "/a/../b": want a path without ".."`},
+		{"workdir with NUL", `{"system":"x86_64-linux","workdir":"/a\u0000"}`, `workdir: "/a\x00": holds a NUL character`},
 		{"volume relative", `{"system":"x86_64-linux","volumes":["data"]}`, `volumes: "data": want an absolute path`},
 		{"volume twice", `{"system":"x86_64-linux","volumes":["/data","/data"]}`, `volumes: "/data": listed twice`},
 		{"volume is the root", `{"system":"x86_64-linux","volumes":["//"]}`, `volumes: "//": the root can't be a volume`},
 
-		{"port 0", `{"system":"x86_64-linux","exposedPorts":["0"]}`, `exposedPorts: "0": want PORT or PORT/PROTOCOL with a port from 1 to 65535`},
-		{"port too large", `{"system":"x86_64-linux","exposedPorts":["65536"]}`, `exposedPorts: "65536": want PORT`},
-		{"port with a zero", `{"system":"x86_64-linux","exposedPorts":["080"]}`, `exposedPorts: "080": want PORT`},
-		{"port empty", `{"system":"x86_64-linux","exposedPorts":[""]}`, `exposedPorts: "": want PORT`},
-		{"port range", `{"system":"x86_64-linux","exposedPorts":["1-2"]}`, `exposedPorts: "1-2": want PORT`},
-		{"protocol", `{"system":"x86_64-linux","exposedPorts":["80/http"]}`, `exposedPorts: "80/http": protocol "http": want tcp, udp or sctp`},
-		{"protocol in capitals", `{"system":"x86_64-linux","exposedPorts":["80/TCP"]}`, `protocol "TCP": want tcp, udp or sctp`},
-		{"port twice", `{"system":"x86_64-linux","exposedPorts":["80","80/tcp"]}`, `exposedPorts: "80/tcp": 80/tcp is listed twice`},
+		{"port 0", `{"system":"x86_64-linux","ports":["0"]}`, `ports: "0": want PORT or PORT/PROTOCOL with a port from 1 to 65535`},
+		{"port too large", `{"system":"x86_64-linux","ports":["65536"]}`, `ports: "65536": want PORT`},
+		{"port with a zero", `{"system":"x86_64-linux","ports":["080"]}`, `ports: "080": want PORT`},
+		{"port empty", `{"system":"x86_64-linux","ports":[""]}`, `ports: "": want PORT`},
+		{"port range", `{"system":"x86_64-linux","ports":["1-2"]}`, `ports: "1-2": want PORT`},
+		{"protocol", `{"system":"x86_64-linux","ports":["80/http"]}`, `ports: "80/http": protocol "http": want tcp, udp or sctp`},
+		{"protocol in capitals", `{"system":"x86_64-linux","ports":["80/TCP"]}`, `protocol "TCP": want tcp, udp or sctp`},
+		{"port twice", `{"system":"x86_64-linux","ports":["80","80/tcp"]}`, `ports: "80/tcp": 80/tcp is listed twice`},
 
-		{"signal", `{"system":"x86_64-linux","stopSignal":"TERM"}`, `stopSignal: "TERM": want a signal such as SIGTERM`},
-		{"signal unknown", `{"system":"x86_64-linux","stopSignal":"SIGFOO"}`, `stopSignal: "SIGFOO": want a signal`},
-		{"signal number", `{"system":"x86_64-linux","stopSignal":"65"}`, `stopSignal: "65": want a signal`},
-		{"signal beyond", `{"system":"x86_64-linux","stopSignal":"SIGRTMIN+31"}`, `stopSignal: "SIGRTMIN+31": want a signal`},
+		{"signal", `{"system":"x86_64-linux","stop_signal":"TERM"}`, `stop_signal: "TERM": want a signal such as SIGTERM`},
+		{"signal unknown", `{"system":"x86_64-linux","stop_signal":"SIGFOO"}`, `stop_signal: "SIGFOO": want a signal`},
+		{"signal number", `{"system":"x86_64-linux","stop_signal":"65"}`, `stop_signal: "65": want a signal`},
+		{"signal beyond", `{"system":"x86_64-linux","stop_signal":"SIGRTMIN+31"}`, `stop_signal: "SIGRTMIN+31": want a signal`},
 
 		{"created", `{"system":"x86_64-linux","created":"yesterday"}`, `created: "yesterday": want a time as RFC 3339 has it, such as 1970-01-01T00:00:01Z`},
 		{"created now", `{"system":"x86_64-linux","created":"now"}`, `created: "now"`},
@@ -140,7 +140,7 @@ func TestPlatformOf(t *testing.T) {
 func FuzzParseSettings(f *testing.F) {
 	f.Add(`{"system":"x86_64-linux"}`)
 	f.Add(`{"architecture":"arm","os":"linux","variant":"v7","entrypoint":["/a"],"cmd":["b"],"env":["A=b"],"labels":{"a":"b"}}`)
-	f.Add(`{"system":"i686-linux","user":"1:2","workingDir":"/x","exposedPorts":["8080"],"volumes":["/v"],"stopSignal":"9","created":"2024-01-01T00:00:00Z"}`)
+	f.Add(`{"system":"i686-linux","user":"1:2","workdir":"/x","ports":["8080"],"volumes":["/v"],"stop_signal":"9","created":"2024-01-01T00:00:00Z"}`)
 	f.Add(`{"system":"i686-linux","annotations":{"a":"\ud800"},"env":["A=\u2028<>&"]}`)
 	f.Add(`{"SYSTEM":null}`)
 	f.Fuzz(func(t *testing.T, in string) {

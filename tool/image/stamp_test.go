@@ -83,7 +83,7 @@ func TestReadKeyValues(t *testing.T) {
 // Stamped settings are checked with their values, and are plain settings otherwise.
 func TestSettings_Stamped(t *testing.T) {
 	s, err := ParseSettings([]byte(`{"system":"x86_64-linux","stamp":true,"created":"{BUILD_TIMESTAMP}","labels":{"rev":"r{STABLE_REV}","x":"{X}"},
-		"annotations":{"a":"{STABLE_REV}"},"author":"{X}","comment":"{X}","env":["A={X}"],"stampDefaults":{"X":"why"}}`))
+		"annotations":{"a":"{STABLE_REV}"},"author":"{X}","comment":"{X}","env":["A={X}"],"stamp_defaults":{"X":"why"}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
