@@ -90,9 +90,9 @@ def _options(attr):
     if attr.collisions != "error":
         options.append("--collisions=" + attr.collisions)
     if not attr.parents:
-        options.append("--omit-parents")
+        options.append("--omit-parents=true")
     if attr.allow_whiteout_names:
-        options.append("--allow-whiteout-names")
+        options.append("--allow-whiteout-names=true")
     return options
 
 def _check(attr):

@@ -290,7 +290,7 @@ def _tags(ctx, stamp):
     args.add(ctx.attr.default_name, format = "--default-name=%s")
     args.add_all([d[StorePathInfo].path for d in ctx.attr.contents], format_each = "--root=%s")
     if stamp.live:
-        args.add("--stamp=1")
+        args.add("--stamp=true")
         args.add_all(_assignments(ctx.attr.stamp_defaults), format_each = "--stamp-default=%s")
         args.add_all(stamp.files, format_each = "--stamp-file=%s")
     args.add(tags, format = "--output=%s")

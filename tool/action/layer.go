@@ -15,6 +15,21 @@ type LayerOutputs struct {
 	Mtree      string // --mtree, a listing; "": none
 }
 
+// Register adds their flags.
+func (o *LayerOutputs) Register(f Flags) {
+	f["--output"] = Text(&o.Blob)
+	f["--digest-file"] = Text(&o.DigestFile)
+	f["--mtree"] = Text(&o.Mtree)
+}
+
+// Check wants blob and digest file, and no file twice.
+func (o LayerOutputs) Check() error {
+	if err := Require("--output", o.Blob, "--digest-file", o.DigestFile); err != nil {
+		return err
+	}
+	return Distinct("--output", o.Blob, "--digest-file", o.DigestFile, "--mtree", o.Mtree)
+}
+
 // Write has the layer made, whose blob and listing (nil if none is wanted) go to the two writers, and writes its digest file. All
 // of the files appear, or none; an error about one names its flag.
 func (o LayerOutputs) Write(layer func(blob, mtree io.Writer) (*digestfile.File, error)) error {

@@ -12,6 +12,7 @@ import (
 //
 //	compression            one of [Compressions]
 //	level                  a level of the compression; [CheckLevel] knows which there are
+//	workers                the most cores to use, 1 or more
 //	allow-whiteout-names   true or false
 //	owner                  UID:GID
 //	owner-names            USER:GROUP; they are of use with owner alone
@@ -32,6 +33,10 @@ func (o *Options) Set(name, value string) (known bool, err error) {
 		o.Level = value // Which there are depends on the compression.
 		if value == "" {
 			err = errors.New("its value is empty")
+		}
+	case "workers":
+		if o.Workers, err = strconv.Atoi(value); err != nil || o.Workers < 1 {
+			err = fmt.Errorf("%q: want a number of 1 or more", value)
 		}
 	case "allow-whiteout-names":
 		if o.AllowWhiteoutNames, err = strconv.ParseBool(value); err != nil {
@@ -82,6 +87,14 @@ func (o *Options) Set(name, value string) (known bool, err error) {
 		return false, nil
 	}
 	return true, err
+}
+
+// Setter sets the option of a name that [Options.Set] knows.
+func (o *Options) Setter(name string) func(value string) error {
+	return func(value string) error {
+		_, err := o.Set(name, value)
+		return err
+	}
 }
 
 // owner is the owner to be filled in.

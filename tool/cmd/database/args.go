@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +19,7 @@ Usage: database --output=BLOB --digest-file=JSON --kind=KIND [options] --path=JS
 
   --output=BLOB               where the blob goes
   --digest-file=JSON          where its digest file goes: descriptor, diff ID
+  --mtree=FILE                where a listing of the layer goes, in the format of mtree(5)
   --compression=NAME          %s (default: the first)
   --kind=KIND                 nix or guix
   --registration-time=SECONDS when the paths were registered, in seconds since 1970 (default: %d)
@@ -33,74 +32,46 @@ On failure the exit code is 1 (2: wrong arguments), and no output is written.
 
 // config is what the arguments say.
 type config struct {
-	output       string
-	digestFile   string
+	outputs      action.LayerOutputs
 	layer        layer.Options
 	registration database.Registration
 }
 
 func parse(args []string) (*config, error) {
 	c := &config{registration: database.Registration{Time: database.DefaultTime}}
-	seen := map[string]bool{}
-	for _, a := range args {
-		name, value, _ := strings.Cut(a, "=")
-		if !strings.HasPrefix(name, "--") {
-			return nil, action.Usagef("argument %q: want --name=value", a)
-		}
-		if value == "" {
-			return nil, action.Usagef("argument %s: it takes a value: %s=…", a, name)
-		}
-		if seen[name] && name != "--root" && name != "--path" {
-			return nil, action.Usagef("%s: given twice", name)
-		}
-		seen[name] = true
-		if err := c.set(name, value); err != nil {
-			return nil, &action.UsageError{Err: fmt.Errorf("%s: %w", name, err)}
-		}
-	}
-	for _, name := range []string{"--output", "--digest-file", "--kind"} {
-		if !seen[name] {
-			return nil, action.Usagef("%s is missing", name)
-		}
-	}
-	if filepath.Clean(c.output) == filepath.Clean(c.digestFile) {
-		return nil, action.Usagef("two outputs name the same file %s", c.output)
-	}
-	return c, nil
-}
-
-// set takes an argument.
-func (c *config) set(name, value string) (err error) {
 	r := &c.registration
-	switch name {
-	case "--output":
-		c.output = value
-	case "--digest-file":
-		c.digestFile = value
-	case "--compression":
-		c.layer.Compression = value
-		if !slices.Contains(layer.Compressions(), value) {
-			err = fmt.Errorf("%q: want one of %s", value, strings.Join(layer.Compressions(), ", "))
-		}
-	case "--kind":
-		r.Kind = database.Kind(value)
-		if !slices.Contains(database.Kinds(), r.Kind) {
-			err = fmt.Errorf("%q: want nix or guix", value)
-		}
-	case "--registration-time":
-		if r.Time, err = strconv.ParseInt(value, 10, 64); err != nil || r.Time < 0 {
-			err = fmt.Errorf("%q: want a number of seconds, 0 or more", value)
-		}
-	case "--root":
-		var root store.Path
-		root, err = store.ParsePath(value)
-		r.Roots = append(r.Roots, root)
-	case "--path":
-		var p database.Path
-		p, err = database.ParsePath([]byte(value))
-		r.Paths = append(r.Paths, p)
-	default:
-		err = errors.New("no such argument")
+	flags := action.Flags{
+		"--compression": action.Once(c.layer.Setter("compression")),
+		"--kind": action.Once(func(value string) error {
+			r.Kind = database.Kind(value)
+			if !slices.Contains(database.Kinds(), r.Kind) {
+				return fmt.Errorf("%q: want nix or guix", value)
+			}
+			return nil
+		}),
+		"--registration-time": action.Once(func(value string) (err error) {
+			if r.Time, err = strconv.ParseInt(value, 10, 64); err != nil || r.Time < 0 {
+				return fmt.Errorf("%q: want a number of seconds, 0 or more", value)
+			}
+			return nil
+		}),
+		"--root": func(value string) error {
+			root, err := store.ParsePath(value)
+			r.Roots = append(r.Roots, root)
+			return err
+		},
+		"--path": func(value string) error {
+			p, err := database.ParsePath([]byte(value))
+			r.Paths = append(r.Paths, p)
+			return err
+		},
 	}
-	return err
+	c.outputs.Register(flags)
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if err := c.outputs.Check(); err != nil {
+		return nil, err
+	}
+	return c, action.Require("--kind", string(r.Kind))
 }

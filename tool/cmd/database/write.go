@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 
-	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/filelayer"
 )
@@ -15,8 +14,9 @@ func (c *config) write(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	outputs := action.LayerOutputs{Blob: c.output, DigestFile: c.digestFile}
-	return outputs.Write(func(blob, _ io.Writer) (*digestfile.File, error) {
-		return filelayer.Write(ctx, blob, spec, filelayer.Sources{}, c.layer)
+	return c.outputs.Write(func(blob, mtree io.Writer) (*digestfile.File, error) {
+		o := c.layer
+		o.Mtree = mtree
+		return filelayer.Write(ctx, blob, spec, filelayer.Sources{}, o)
 	})
 }

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -15,12 +12,6 @@ import (
 	"github.com/rules-strata/rules_strata/tool/narsource"
 	"github.com/rules-strata/rules_strata/tool/store"
 	"github.com/rules-strata/rules_strata/tool/strictjson"
-)
-
-// The commands.
-const (
-	commandLayer = "layer"
-	commandTar   = "tar"
 )
 
 var help = fmt.Sprintf(`files turns files of the build into a layer of an OCI image.
@@ -50,8 +41,9 @@ files layer makes a layer:
   --xattr=JSON             a list of pattern and "NAME=VALUE"
   --capabilities=JSON      a list of pattern and capabilities, as "cap_net_raw=ep"
   --collisions=WORD        two entries for one path: error (default), first, last
-  --omit-parents           don't write the directories above entries
-  --allow-whiteout-names   let names beginning with .wh. pass
+  --omit-parents=true      don't write the directories above entries
+  --allow-whiteout-names=true
+                           let names beginning with .wh. pass
 
 A pattern is matched against paths in the image: * and ? stand for bytes of one name, ** as a component for any
 number of components, \ takes the next byte as it is. Of several that match the last one counts, of --rename the first.
@@ -67,62 +59,54 @@ func list(words []string) string { return strings.Join(words, ", ") }
 
 // config is what the arguments say.
 type config struct {
-	command    string
-	output     string
-	digestFile string
-	mtree      string
-	tar        string
-	spec       filelayer.Spec
-	layer      layer.Options
-	nars       []narsource.Source
+	outputs action.LayerOutputs
+	tar     string // of the command tar
+	spec    filelayer.Spec
+	layer   layer.Options
+	nars    []narsource.Source
 }
 
-// repeatable are the arguments that may be given again.
-var repeatable = []string{"--entry", "--nar", "--exclude", "--rename", "--mode", "--set-owner", "--xattr", "--capabilities"}
+func parseTar(args []string) (*config, error) {
+	c := &config{}
+	flags := action.Flags{
+		"--tar":         action.Text(&c.tar),
+		"--digest-file": action.Text(&c.outputs.DigestFile),
+		"--compression": action.Once(c.layer.Setter("compression")),
+	}
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	return c, action.Require("--tar", c.tar, "--digest-file", c.outputs.DigestFile)
+}
 
-func parse(command string, args []string) (*config, error) {
-	if command != commandLayer && command != commandTar {
-		return nil, action.Usagef("%q is no command: want layer or tar", command)
+func parseLayer(args []string) (*config, error) {
+	c := &config{}
+	o := &c.spec.Options
+	flags := action.Flags{
+		"--compression":          action.Once(c.layer.Setter("compression")),
+		"--level":                action.Once(c.layer.Setter("level")),
+		"--workers":              action.Once(c.layer.Setter("workers")),
+		"--entry":                c.addEntry,
+		"--nar":                  c.addNAR,
+		"--owner":                action.Once(o.SetOwner),
+		"--owner-names":          action.Once(o.SetOwnerNames),
+		"--mtime":                action.Once(c.setMtime),
+		"--exclude":              o.AddExclude,
+		"--rename":               pair(o.AddRename),
+		"--mode":                 c.addMode,
+		"--set-owner":            pair(o.AddOwner),
+		"--xattr":                pair(o.AddXattr),
+		"--capabilities":         pair(o.AddCapabilities),
+		"--collisions":           action.Once(o.SetCollisions),
+		"--omit-parents":         action.Switch(&o.OmitParents),
+		"--allow-whiteout-names": action.Switch(&o.AllowWhiteoutNames),
 	}
-	c := &config{command: command}
-	seen := map[string]bool{}
-	for _, a := range args {
-		name, value, hasValue := strings.Cut(a, "=")
-		if !strings.HasPrefix(name, "--") {
-			return nil, action.Usagef("argument %q: want --name=value", a)
-		}
-		flag := name == "--omit-parents" || name == "--allow-whiteout-names"
-		if hasValue == flag || !flag && value == "" {
-			return nil, action.Usagef("argument %s: it takes %s", a, map[bool]string{true: "no value", false: "a value: " + name + "=…"}[flag])
-		}
-		if seen[name] && !slices.Contains(repeatable, name) {
-			return nil, action.Usagef("%s: given twice", name)
-		}
-		seen[name] = true
-		set := c.set
-		if command == commandTar {
-			set = c.setTar
-		}
-		if err := set(name, value); err != nil {
-			return nil, &action.UsageError{Err: fmt.Errorf("%s: %w", name, err)}
-		}
+	c.outputs.Register(flags)
+	if err := flags.Parse(args); err != nil {
+		return nil, err
 	}
-	required := map[string]string{"--digest-file": c.digestFile}
-	if command == commandTar {
-		required["--tar"] = c.tar
-	} else {
-		required["--output"] = c.output
-	}
-	for _, name := range []string{"--tar", "--output", "--digest-file"} {
-		if value, ok := required[name]; ok && value == "" {
-			return nil, action.Usagef("%s is missing", name)
-		}
-	}
-	outputs := []string{c.output, c.digestFile, c.mtree}
-	for i, o := range outputs {
-		if o != "" && slices.ContainsFunc(outputs[:i], func(p string) bool { return p != "" && filepath.Clean(p) == filepath.Clean(o) }) {
-			return nil, action.Usagef("two outputs name the same file %s", o)
-		}
+	if err := c.outputs.Check(); err != nil {
+		return nil, err
 	}
 	if err := layer.CheckLevel(c.layer.Compression, c.layer.Level); err != nil {
 		return nil, action.Usagef("--level: %w", err)
@@ -130,107 +114,52 @@ func parse(command string, args []string) (*config, error) {
 	return c, nil
 }
 
-var errUnknown = errors.New("no such argument")
-
-// setTar takes an argument of the command tar.
-func (c *config) setTar(name, value string) error {
-	switch name {
-	case "--tar":
-		c.tar = value
-		return nil
-	case "--digest-file", "--compression":
-		return c.set(name, value)
+func (c *config) addEntry(value string) error {
+	e, err := filelayer.ParseEntry([]byte(value))
+	if err != nil && e.By != "" {
+		err = fmt.Errorf("%s: %w", e.By, err)
 	}
-	return errUnknown
-}
-
-// set takes an argument of the command layer.
-func (c *config) set(name, value string) (err error) {
-	o := &c.spec.Options
-	switch name {
-	case "--output":
-		c.output = value
-	case "--digest-file":
-		c.digestFile = value
-	case "--mtree":
-		c.mtree = value
-	case "--compression":
-		c.layer.Compression = value
-		if !slices.Contains(layer.Compressions(), value) {
-			err = fmt.Errorf("%q: want one of %s", value, list(layer.Compressions()))
-		}
-	case "--level":
-		c.layer.Level = value // Which there are depends on the compression.
-	case "--workers":
-		c.layer.Workers, err = strconv.Atoi(value)
-		if err != nil || c.layer.Workers < 1 {
-			err = fmt.Errorf("%q: want a number of 1 or more", value)
-		}
-	case "--entry":
-		var e filelayer.Entry
-		if e, err = filelayer.ParseEntry([]byte(value)); err != nil && e.By != "" {
-			err = fmt.Errorf("%s: %w", e.By, err)
-		}
-		c.spec.Entries = append(c.spec.Entries, e)
-	case "--nar":
-		err = c.addNAR(value)
-	case "--owner":
-		err = o.SetOwner(value)
-	case "--owner-names":
-		err = o.SetOwnerNames(value)
-	case "--mtime":
-		var t int64
-		if t, err = strconv.ParseInt(value, 10, 64); err != nil {
-			return fmt.Errorf("%q: want a number of seconds", value)
-		}
-		err = o.SetMtime(t)
-	case "--exclude":
-		err = o.AddExclude(value)
-	case "--rename":
-		err = pair(value, o.AddRename)
-	case "--mode":
-		octal, pattern, ok := strings.Cut(value, ":")
-		if !ok {
-			return fmt.Errorf("%q: want OCTAL:PATTERN", value)
-		}
-		err = o.AddMode(pattern, octal)
-	case "--set-owner":
-		err = pair(value, o.AddOwner)
-	case "--xattr":
-		err = pair(value, o.AddXattr)
-	case "--capabilities":
-		err = pair(value, o.AddCapabilities)
-	case "--collisions":
-		err = o.SetCollisions(value)
-	case "--omit-parents":
-		o.OmitParents = true
-	case "--allow-whiteout-names":
-		o.AllowWhiteoutNames = true
-	default:
-		err = errUnknown
-	}
+	c.spec.Entries = append(c.spec.Entries, e)
 	return err
 }
 
-// pair reads a JSON list of two strings.
-func pair(text string, set func(a, b string) error) error {
-	v, err := strictjson.Parse([]byte(text))
+func (c *config) setMtime(value string) error {
+	t, err := strconv.ParseInt(value, 10, 64)
 	if err != nil {
-		return err
+		return fmt.Errorf("%q: want a number of seconds", value)
 	}
-	var both []string
-	err = v.Each(func(v *strictjson.Value) error {
-		s, err := v.Text()
-		both = append(both, s)
-		return err
-	})
-	if err == nil && len(both) != 2 {
-		err = fmt.Errorf("%s: want a list of two strings", text)
+	return c.spec.Options.SetMtime(t)
+}
+
+func (c *config) addMode(value string) error {
+	octal, pattern, ok := strings.Cut(value, ":")
+	if !ok {
+		return fmt.Errorf("%q: want OCTAL:PATTERN", value)
 	}
-	if err != nil {
-		return err
+	return c.spec.Options.AddMode(pattern, octal)
+}
+
+// pair takes a JSON list of two strings.
+func pair(set func(a, b string) error) func(string) error {
+	return func(text string) error {
+		v, err := strictjson.Parse([]byte(text))
+		if err != nil {
+			return err
+		}
+		var both []string
+		err = v.Each(func(v *strictjson.Value) error {
+			s, err := v.Text()
+			both = append(both, s)
+			return err
+		})
+		if err == nil && len(both) != 2 {
+			err = fmt.Errorf("%s: want a list of two strings", text)
+		}
+		if err != nil {
+			return err
+		}
+		return set(both[0], both[1])
 	}
-	return set(both[0], both[1])
 }
 
 // addNAR reads where a store path's NAR is.

@@ -22,12 +22,20 @@ func do(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return action.Usagef("want a command: layer or tar")
 	}
-	c, err := parse(args[0], args[1:])
-	if err != nil {
-		return err
-	}
-	if c.command == commandTar {
+	switch command, args := args[0], args[1:]; command {
+	case "layer":
+		c, err := parseLayer(args)
+		if err != nil {
+			return err
+		}
+		return c.writeLayer(ctx)
+	case "tar":
+		c, err := parseTar(args)
+		if err != nil {
+			return err
+		}
 		return c.writeVerbatim(ctx)
+	default:
+		return action.Usagef("%q is no command: want layer or tar", command)
 	}
-	return c.writeLayer(ctx)
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/atomicfile"
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/filelayer"
@@ -21,8 +20,7 @@ func (c *config) writeLayer(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	outputs := action.LayerOutputs{Blob: c.output, DigestFile: c.digestFile, Mtree: c.mtree}
-	return outputs.Write(func(blob, mtree io.Writer) (*digestfile.File, error) {
+	return c.outputs.Write(func(blob, mtree io.Writer) (*digestfile.File, error) {
 		o := c.layer
 		o.Mtree = mtree
 		return filelayer.Write(ctx, blob, &c.spec, filelayer.Sources{
@@ -34,7 +32,7 @@ func (c *config) writeLayer(ctx context.Context) error {
 				}
 				return layer.NAR{}, fmt.Errorf("%s: no --nar is given of it", p)
 			},
-			TempFile: narsource.TempFiles(c.output),
+			TempFile: narsource.TempFiles(c.outputs.Blob),
 		}, o)
 	})
 }
@@ -46,9 +44,9 @@ func (c *config) writeVerbatim(ctx context.Context) error {
 		return err
 	}
 	defer in.Close()
-	digests, err := atomicfile.Create(c.digestFile)
+	digests, err := atomicfile.Create(c.outputs.DigestFile)
 	if err != nil {
-		return fmt.Errorf("--digest-file=%s: %w", c.digestFile, err)
+		return fmt.Errorf("--digest-file=%s: %w", c.outputs.DigestFile, err)
 	}
 	defer digests.Abort()
 	result, err := filelayer.Verbatim(ctx, in, c.layer.Compression)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -23,11 +22,11 @@ type parts struct {
 	bases              []*baseFile
 }
 
-func (p *parts) flags() map[string]func(string) error {
-	known := map[string]func(string) error{
-		"--index":     once(&p.index),
-		"--tag":       func(v string) error { p.tags = append(p.tags, v); return nil },
-		"--tags-file": once(&p.tagsFile),
+func (p *parts) flags() action.Flags {
+	known := action.Flags{
+		"--index":     action.Text(&p.index),
+		"--tag":       action.List(&p.tags),
+		"--tags-file": action.Text(&p.tagsFile),
 	}
 	registerBases(known, &p.bases)
 	pairs(known, "--config", &p.configs, "--manifest", &p.manifests)
@@ -36,7 +35,7 @@ func (p *parts) flags() map[string]func(string) error {
 }
 
 // pairs adds two flags that come one after the other, any number of times.
-func pairs(known map[string]func(string) error, first string, firsts *[]string, second string, seconds *[]string) {
+func pairs(known action.Flags, first string, firsts *[]string, second string, seconds *[]string) {
 	known[first] = func(v string) error {
 		if len(*firsts) != len(*seconds) {
 			return fmt.Errorf("want %s=FILE after %s=%s first", second, first, (*firsts)[len(*firsts)-1])
@@ -53,17 +52,17 @@ func pairs(known map[string]func(string) error, first string, firsts *[]string, 
 	}
 }
 
-func (p *parts) check(command string) error {
+func (p *parts) check() error {
 	if len(p.layers) != len(p.blobs) {
-		return action.Usagef("image %s: want --blob=FILE after --layer=%s", command, p.layers[len(p.layers)-1])
+		return action.Usagef("want --blob=FILE after --layer=%s", p.layers[len(p.layers)-1])
 	}
 	switch {
 	case len(p.configs) == 0:
-		return action.Usagef("image %s: want --config=VALUE", command)
+		return action.Usagef("--config is missing")
 	case len(p.configs) != len(p.manifests):
-		return action.Usagef("image %s: want --manifest=VALUE after --config=%s", command, p.configs[len(p.configs)-1])
+		return action.Usagef("want --manifest=VALUE after --config=%s", p.configs[len(p.configs)-1])
 	case len(p.configs) > 1 && p.index == "":
-		return action.Usagef("image %s: several images need --index=FILE", command)
+		return action.Usagef("several images need --index=FILE")
 	}
 	return nil
 }
@@ -155,32 +154,25 @@ func readMetadata(path string) ([]byte, error) {
 
 // archive is the StrataArchive action.
 func archive(ctx context.Context, args []string) error {
-	const command = "archive"
 	var p parts
 	var form image.Archive
 	var output string
 	known := p.flags()
-	known["--output"] = once(&output)
-	known["--format"] = once(&form.Format)
-	known["--compression"] = once(&form.Compression)
-	known["--legacy"] = func(v string) error {
-		form.Legacy = v == "true"
-		if !form.Legacy {
-			return errors.New("want true")
-		}
-		return nil
-	}
-	if err := flags(command, args, known); err != nil {
+	known["--output"] = action.Text(&output)
+	known["--format"] = action.Text(&form.Format)
+	known["--compression"] = action.Text(&form.Compression)
+	known["--legacy"] = action.Switch(&form.Legacy)
+	if err := known.Parse(args); err != nil {
 		return err
 	}
-	if err := p.check(command); err != nil {
+	if err := p.check(); err != nil {
 		return err
 	}
-	if err := required(command, "--output", output); err != nil {
+	if err := action.Require("--output", output); err != nil {
 		return err
 	}
 	if err := form.Check(); err != nil {
-		return action.Usagef("image %s: %w", command, err)
+		return &action.UsageError{Err: err}
 	}
 	content, blobs, done, err := p.read()
 	if err != nil {

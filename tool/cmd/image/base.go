@@ -18,13 +18,18 @@ import (
 type baseFile struct{ path, name string }
 
 // registerBases adds the flags that name any number of them.
-func registerBases(known map[string]func(string) error, to *[]*baseFile) {
+func registerBases(known action.Flags, to *[]*baseFile) {
 	known["--base"] = func(v string) error { *to = append(*to, &baseFile{path: v}); return nil }
 	known["--base-name"] = func(v string) error {
 		if len(*to) == 0 {
 			return errors.New("want --base=FILE before it")
 		}
-		return once(&(*to)[len(*to)-1].name)(v)
+		last := (*to)[len(*to)-1]
+		if last.name != "" {
+			return errors.New("given twice")
+		}
+		last.name = v
+		return nil
 	}
 }
 
@@ -40,19 +45,19 @@ type baseFlags struct {
 	layers           []string // digest files
 }
 
-func (b *baseFlags) register(known map[string]func(string) error) {
+func (b *baseFlags) register(known action.Flags) {
 	registerBases(known, &b.files)
-	known["--base-config"] = once(&b.config)
-	known["--base-manifest"] = once(&b.manifest)
-	known["--base-layer"] = func(v string) error { b.layers = append(b.layers, v); return nil }
+	known["--base-config"] = action.Text(&b.config)
+	known["--base-manifest"] = action.Text(&b.manifest)
+	known["--base-layer"] = action.List(&b.layers)
 }
 
-func (b *baseFlags) check(command string) error {
+func (b *baseFlags) check() error {
 	if len(b.files) > 1 {
-		return action.Usagef("image %s: --base=%s: an image is built on one base", command, b.files[1].path)
+		return action.Usagef("--base=%s: an image is built on one base", b.files[1].path)
 	}
 	if (b.config == "") != (b.manifest == "") || b.config == "" && len(b.layers) > 0 {
-		return action.Usagef("image %s: want --base-config=FILE, --base-manifest=FILE and --base-layer=FILE together", command)
+		return action.Usagef("want --base-config=FILE, --base-manifest=FILE and --base-layer=FILE together")
 	}
 	return nil
 }

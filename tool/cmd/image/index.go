@@ -1,24 +1,25 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/image"
 )
 
 // index is the StrataIndex action: the descriptors of images in, the index, its
 // descriptor and its digest out.
-func index(args []string) error {
-	const command = "index"
+func index(_ context.Context, args []string) error {
 	var indexOut, descriptorOut, digestOut string
 	var descriptors []string
 	var annotations map[string]string
-	if err := flags(command, args, map[string]func(string) error{
-		"--descriptor": func(v string) error { descriptors = append(descriptors, v); return nil },
+	flags := action.Flags{
+		"--descriptor": action.List(&descriptors),
 		"--annotation": func(v string) error {
 			name, value, ok := strings.Cut(v, "=")
 			if _, twice := annotations[name]; !ok || name == "" || twice {
@@ -30,16 +31,17 @@ func index(args []string) error {
 			annotations[name] = value
 			return nil
 		},
-		"--index-output":      once(&indexOut),
-		"--descriptor-output": once(&descriptorOut),
-		"--digest-output":     once(&digestOut),
-	}); err != nil {
+		"--index-output":      action.Text(&indexOut),
+		"--descriptor-output": action.Text(&descriptorOut),
+		"--digest-output":     action.Text(&digestOut),
+	}
+	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if err := required(command, "--index-output", indexOut, "--descriptor-output", descriptorOut, "--digest-output", digestOut); err != nil {
+	if err := action.Require("--index-output", indexOut, "--descriptor-output", descriptorOut, "--digest-output", digestOut); err != nil {
 		return err
 	}
-	if err := distinct(command, indexOut, descriptorOut, digestOut); err != nil {
+	if err := action.Distinct("--index-output", indexOut, "--descriptor-output", descriptorOut, "--digest-output", digestOut); err != nil {
 		return err
 	}
 	images := make([]ocispec.Descriptor, len(descriptors))

@@ -3,23 +3,23 @@ package main
 import (
 	"context"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/image"
 )
 
 // layout is the StrataLayout action.
 func layout(ctx context.Context, args []string) error {
-	const command = "layout"
 	var p parts
 	var outputDir string
 	known := p.flags()
-	known["--output-dir"] = once(&outputDir)
-	if err := flags(command, args, known); err != nil {
+	known["--output-dir"] = action.Text(&outputDir)
+	if err := known.Parse(args); err != nil {
 		return err
 	}
-	if err := p.check(command); err != nil {
+	if err := p.check(); err != nil {
 		return err
 	}
-	if err := required(command, "--output-dir", outputDir); err != nil {
+	if err := action.Require("--output-dir", outputDir); err != nil {
 		return err
 	}
 	content, blobs, done, err := p.read()

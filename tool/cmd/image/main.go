@@ -9,23 +9,23 @@ package main
 import (
 	"context"
 	"errors"
-	"strings"
+	"fmt"
 
 	"github.com/rules-strata/rules_strata/tool/action"
 )
 
 func main() { program.Main() }
 
-var program = action.Program{Name: "image", Help: usage, Do: do}
+var program = action.Program{Name: "image", Help: help, Do: do}
 
-const usage = `image makes container images out of layers' digest files.
+const help = `image makes container images out of layers' digest files.
 
 usage:
   image manifest --settings=FILE [--config-json=FILE] [--label-file=FILE]... [--annotation-file=FILE]... [--stamp-file=FILE]...
                  [BASE] [--base-config=FILE --base-manifest=FILE [--base-layer=DIGESTFILE]...] --layer=DIGESTFILE...
                  --config-output=FILE --manifest-output=FILE --descriptor-output=FILE --digest-output=FILE
   image tags     [--tag=NAME[:TAG]]... [--tag-file=FILE]... [--root=STOREPATH]... [--default-name=KIND]
-                 [--stamp=1 [--stamp-file=FILE]... [--stamp-default=KEY=VALUE]...] --output=FILE
+                 [--stamp=true [--stamp-file=FILE]... [--stamp-default=KEY=VALUE]...] --output=FILE
   image index    --descriptor=FILE... [--annotation=NAME=VALUE]... --index-output=FILE --descriptor-output=FILE --digest-output=FILE
   image archive  [--index=FILE] (--config=FILE --manifest=FILE)... (--layer=DIGESTFILE --blob=FILE)... [BASE]... [--tag=NAME[:TAG]]...
                  [--tags-file=FILE] [--format=FORMAT] [--legacy=true] [--compression=none|gzip|zstd] --output=FILE
@@ -51,66 +51,28 @@ nixery    writes what Nixery's image builder gives its server: manifest-output.j
 An argument @FILE stands for the arguments in FILE, one a line, as they are.
 `
 
-const commands = "manifest, tags, index, archive, layout or nixery"
+var commands = map[string]func(ctx context.Context, args []string) error{
+	"manifest": manifest,
+	"tags":     tags,
+	"index":    index,
+	"archive":  archive,
+	"layout":   layout,
+	"nixery":   nixery,
+}
 
 func do(ctx context.Context, args []string) error {
+	const want = "manifest, tags, index, archive, layout or nixery"
 	if len(args) == 0 {
-		return action.Usagef("want a command: %s", commands)
+		return action.Usagef("want a command: %s", want)
 	}
-	switch name, args := args[0], args[1:]; name {
-	case "manifest":
-		return manifest(ctx, args)
-	case "tags":
-		return tags(ctx, args)
-	case "index":
-		return index(args)
-	case "archive":
-		return archive(ctx, args)
-	case "layout":
-		return layout(ctx, args)
-	case "nixery":
-		return nixery(ctx, args)
-	default:
-		return action.Usagef("%q is no command: want %s", name, commands)
+	command := commands[args[0]]
+	if command == nil {
+		return action.Usagef("%q is no command: want %s", args[0], want)
 	}
-}
-
-// flags takes the arguments --NAME=VALUE apart, in their order, and calls the
-// function of each name with its value.
-func flags(command string, args []string, known map[string]func(value string) error) error {
-	for _, a := range args {
-		name, value, ok := strings.Cut(a, "=")
-		set := known[name]
-		switch {
-		case set == nil:
-			return action.Usagef("image %s: %q: no such argument", command, a)
-		case !ok || value == "":
-			return action.Usagef("image %s: %s: want %s=VALUE", command, name, name)
-		}
-		if err := set(value); err != nil {
-			return action.Usagef("image %s: %s: %w", command, a, err)
-		}
+	err := command(ctx, args[1:])
+	var usage *action.UsageError
+	if errors.As(err, &usage) {
+		err = fmt.Errorf("%s: %w", args[0], err)
 	}
-	return nil
-}
-
-// once sets a value that can be given one time.
-func once(to *string) func(string) error {
-	return func(value string) error {
-		if *to != "" {
-			return errors.New("given twice")
-		}
-		*to = value
-		return nil
-	}
-}
-
-// required names the first argument of the pairs (name, value) that has no value.
-func required(command string, pairs ...string) error {
-	for i := 0; i < len(pairs); i += 2 {
-		if pairs[i+1] == "" {
-			return action.Usagef("image %s: want %s=VALUE", command, pairs[i])
-		}
-	}
-	return nil
+	return err
 }

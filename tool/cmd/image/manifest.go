@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"path/filepath"
 
 	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/atomicfile"
@@ -14,31 +13,31 @@ import (
 // manifest is the StrataImage action: settings and digest files in, config,
 // manifest, descriptor and digest out.
 func manifest(ctx context.Context, args []string) error {
-	const command = "manifest"
 	var configOut, manifestOut, descriptorOut, digestOut string
 	var layers []string
 	var from settingsFiles
 	var below baseFlags
-	known := map[string]func(string) error{
-		"--layer":             func(v string) error { layers = append(layers, v); return nil },
-		"--config-output":     once(&configOut),
-		"--manifest-output":   once(&manifestOut),
-		"--descriptor-output": once(&descriptorOut),
-		"--digest-output":     once(&digestOut),
+	known := action.Flags{
+		"--layer":             action.List(&layers),
+		"--config-output":     action.Text(&configOut),
+		"--manifest-output":   action.Text(&manifestOut),
+		"--descriptor-output": action.Text(&descriptorOut),
+		"--digest-output":     action.Text(&digestOut),
 	}
 	from.register(known)
 	below.register(known)
-	if err := flags(command, args, known); err != nil {
+	if err := known.Parse(args); err != nil {
 		return err
 	}
-	if err := below.check(command); err != nil {
+	if err := below.check(); err != nil {
 		return err
 	}
-	if err := required(command, "--settings", from.settings, "--config-output", configOut,
+	if err := action.Require("--settings", from.settings, "--config-output", configOut,
 		"--manifest-output", manifestOut, "--descriptor-output", descriptorOut, "--digest-output", digestOut); err != nil {
 		return err
 	}
-	if err := distinct(command, configOut, manifestOut, descriptorOut, digestOut); err != nil {
+	if err := action.Distinct("--config-output", configOut, "--manifest-output", manifestOut,
+		"--descriptor-output", descriptorOut, "--digest-output", digestOut); err != nil {
 		return err
 	}
 	s, err := from.read()
@@ -69,18 +68,6 @@ func manifest(ctx context.Context, args []string) error {
 		output{descriptorOut, descriptor},
 		output{digestOut, []byte(img.Descriptor.Digest.String() + "\n")},
 	)
-}
-
-// distinct refuses outputs that are the same file.
-func distinct(command string, paths ...string) error {
-	outputs := map[string]string{}
-	for _, path := range paths {
-		if other, ok := outputs[filepath.Clean(path)]; ok {
-			return action.Usagef("image %s: two outputs are the same file: %s and %s", command, other, path)
-		}
-		outputs[filepath.Clean(path)] = path
-	}
-	return nil
 }
 
 // output is a small file to write.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/image"
 )
 
@@ -12,13 +13,13 @@ type settingsFiles struct {
 	labelFiles, annotationFiles, stamp []string
 }
 
-func (f *settingsFiles) register(known map[string]func(string) error) {
-	known["--settings"] = once(&f.settings)
-	known["--config-json"] = once(&f.configJSON)
+func (f *settingsFiles) register(known action.Flags) {
+	known["--settings"] = action.Text(&f.settings)
+	known["--config-json"] = action.Text(&f.configJSON)
 	for name, to := range map[string]*[]string{
 		"--label-file": &f.labelFiles, "--annotation-file": &f.annotationFiles, "--stamp-file": &f.stamp,
 	} {
-		known[name] = func(v string) error { *to = append(*to, v); return nil }
+		known[name] = action.List(to)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/atomicfile"
 	"github.com/rules-strata/rules_strata/tool/image"
 	"github.com/rules-strata/rules_strata/tool/store"
@@ -14,28 +15,22 @@ import (
 
 // tags is the StrataTags action: all names of an image, one a line.
 func tags(_ context.Context, args []string) error {
-	const command = "tags"
 	var n image.Naming
 	var output string
 	var status []string
 	stamp := image.Stamp{Defaults: map[string]string{}}
-	if err := flags(command, args, map[string]func(string) error{
-		"--tag":          func(v string) error { n.Tags = append(n.Tags, v); return nil },
-		"--tag-file":     func(v string) error { n.Files = append(n.Files, v); return nil },
-		"--default-name": once(&n.Default),
+	live := false
+	flags := action.Flags{
+		"--tag":          action.List(&n.Tags),
+		"--tag-file":     action.List(&n.Files),
+		"--default-name": action.Text(&n.Default),
 		"--root": func(v string) error {
 			p, err := store.ParsePath(v)
 			n.Roots = append(n.Roots, p)
 			return err
 		},
-		"--stamp": func(v string) error {
-			if v != "1" {
-				return errors.New("want --stamp=1")
-			}
-			n.Stamp = &stamp
-			return nil
-		},
-		"--stamp-file": func(v string) error { status = append(status, v); return nil },
+		"--stamp":      action.Switch(&live),
+		"--stamp-file": action.List(&status),
 		"--stamp-default": func(v string) error {
 			key, value, ok := strings.Cut(v, "=")
 			if !ok {
@@ -44,12 +39,16 @@ func tags(_ context.Context, args []string) error {
 			stamp.Defaults[key] = value
 			return nil
 		},
-		"--output": once(&output),
-	}); err != nil {
+		"--output": action.Text(&output),
+	}
+	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if err := required(command, "--output", output); err != nil {
+	if err := action.Require("--output", output); err != nil {
 		return err
+	}
+	if live {
+		n.Stamp = &stamp
 	}
 	var err error
 	if stamp.Status, err = image.ReadStatus(status...); err != nil {

@@ -193,11 +193,6 @@ func (s *flagSet) setLayer(name, value string) (known bool, err error) {
 		if value == "" {
 			err = fmt.Errorf("%s: its value is empty", name)
 		}
-	case "--workers":
-		s.c.options.Workers, err = strconv.Atoi(value)
-		if err != nil || s.c.options.Workers < 1 {
-			err = fmt.Errorf("%s: %q: want a number of 1 or more", name, value)
-		}
 	default:
 		if known, err = s.c.options.Set(strings.TrimPrefix(name, "--"), value); err != nil {
 			err = fmt.Errorf("%s: %w", name, err)

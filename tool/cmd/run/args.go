@@ -3,9 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/rules-strata/rules_strata/tool/action"
@@ -42,47 +39,36 @@ type config struct {
 	digestFiles, blobs          []string // of the layers, in pairs
 	base, baseName              string
 
-	output, digestFile, mtree string
-	layer                     layer.Options
+	outputs action.LayerOutputs
+	layer   layer.Options
 }
 
 func parse(args []string) (*config, error) {
 	c := &config{}
-	seen := map[string]bool{}
-	for _, a := range args {
-		name, value, hasValue := strings.Cut(a, "=")
-		switch {
-		case !strings.HasPrefix(name, "--"):
-			return nil, action.Usagef("argument %q: want --name=value", a)
-		case !hasValue || value == "":
-			return nil, action.Usagef("argument %s: it takes a value: %s=…", a, name)
-		case seen[name] && name != "--layer" && name != "--blob":
-			return nil, action.Usagef("%s: given twice", name)
-		}
-		seen[name] = true
-		if err := c.set(name, value); err != nil {
-			return nil, &action.UsageError{Err: fmt.Errorf("%s: %w", name, err)}
-		}
+	flags := action.Flags{
+		"--spec":        action.Text(&c.spec),
+		"--config":      action.Text(&c.imageConfig),
+		"--manifest":    action.Text(&c.manifest),
+		"--layer":       c.addLayer,
+		"--blob":        c.addBlob,
+		"--base":        action.Text(&c.base),
+		"--base-name":   action.Text(&c.baseName),
+		"--compression": action.Once(c.layer.Setter("compression")),
+		"--level":       action.Once(c.layer.Setter("level")),
+		"--workers":     action.Once(c.layer.Setter("workers")),
 	}
-	for _, required := range []struct{ name, value string }{
-		{"--spec", c.spec},
-		{"--config", c.imageConfig},
-		{"--manifest", c.manifest},
-		{"--output", c.output},
-		{"--digest-file", c.digestFile},
-	} {
-		if required.value == "" {
-			return nil, action.Usagef("%s is missing", required.name)
-		}
+	c.outputs.Register(flags)
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if err := action.Require("--spec", c.spec, "--config", c.imageConfig, "--manifest", c.manifest); err != nil {
+		return nil, err
+	}
+	if err := c.outputs.Check(); err != nil {
+		return nil, err
 	}
 	if len(c.blobs) != len(c.digestFiles) {
 		return nil, action.Usagef("--layer=%s: want its --blob behind it", c.digestFiles[len(c.digestFiles)-1])
-	}
-	outputs := []string{c.output, c.digestFile, c.mtree}
-	for i, o := range outputs {
-		if o != "" && slices.ContainsFunc(outputs[:i], func(p string) bool { return p != "" && filepath.Clean(p) == filepath.Clean(o) }) {
-			return nil, action.Usagef("two outputs name the same file %s", o)
-		}
 	}
 	if err := layer.CheckLevel(c.layer.Compression, c.layer.Level); err != nil {
 		return nil, action.Usagef("--level: %w", err)
@@ -90,48 +76,18 @@ func parse(args []string) (*config, error) {
 	return c, nil
 }
 
-func (c *config) set(name, value string) (err error) {
-	switch name {
-	case "--spec":
-		c.spec = value
-	case "--config":
-		c.imageConfig = value
-	case "--manifest":
-		c.manifest = value
-	case "--layer":
-		if len(c.blobs) != len(c.digestFiles) {
-			return errors.New("want the --blob of the one before it first")
-		}
-		c.digestFiles = append(c.digestFiles, value)
-	case "--blob":
-		if len(c.blobs) >= len(c.digestFiles) {
-			return errors.New("want its --layer before it")
-		}
-		c.blobs = append(c.blobs, value)
-	case "--base":
-		c.base = value
-	case "--base-name":
-		c.baseName = value
-	case "--output":
-		c.output = value
-	case "--digest-file":
-		c.digestFile = value
-	case "--mtree":
-		c.mtree = value
-	case "--compression":
-		c.layer.Compression = value
-		if !slices.Contains(layer.Compressions(), value) {
-			err = fmt.Errorf("%q: want one of %s", value, strings.Join(layer.Compressions(), ", "))
-		}
-	case "--level":
-		c.layer.Level = value // Which there are depends on the compression.
-	case "--workers":
-		c.layer.Workers, err = strconv.Atoi(value)
-		if err != nil || c.layer.Workers < 1 {
-			err = fmt.Errorf("%q: want a number of 1 or more", value)
-		}
-	default:
-		err = errors.New("no such argument")
+func (c *config) addLayer(value string) error {
+	if len(c.blobs) != len(c.digestFiles) {
+		return errors.New("want the --blob of the one before it first")
 	}
-	return err
+	c.digestFiles = append(c.digestFiles, value)
+	return nil
+}
+
+func (c *config) addBlob(value string) error {
+	if len(c.blobs) >= len(c.digestFiles) {
+		return errors.New("want its --layer before it")
+	}
+	c.blobs = append(c.blobs, value)
+	return nil
 }

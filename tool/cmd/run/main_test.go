@@ -110,7 +110,7 @@ func TestRun_Errors(t *testing.T) {
 		{with(spec, spec), action.ExitUsage, "--spec: given twice"},
 		{with("--blob=x"), action.ExitUsage, "--blob: want its --layer before it"},
 		{append(whole, "--layer=x"), action.ExitUsage, "--layer=x: want its --blob behind it"},
-		{append(whole, "--mtree="+filepath.Join(out, "b")), action.ExitUsage, "two outputs name the same file"},
+		{append(whole, "--mtree="+filepath.Join(out, "b")), action.ExitUsage, "name the same file"},
 		{append(whole, "--level=12"), action.ExitUsage, `--level: level "12"`},
 		{append(with("--spec="+l.BlobPath), parts...), action.ExitFailure, "--spec: "},
 		{append(with(spec), parts[:2]...), action.ExitFailure, "layer 1 of the image, sha256:"},

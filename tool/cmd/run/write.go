@@ -10,7 +10,6 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/base"
 	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/image"
@@ -28,12 +27,11 @@ func (c *config) write(ctx context.Context) error {
 		return err
 	}
 	defer done()
-	outputs := action.LayerOutputs{Blob: c.output, DigestFile: c.digestFile, Mtree: c.mtree}
-	return outputs.Write(func(blob, mtree io.Writer) (*digestfile.File, error) {
+	return c.outputs.Write(func(blob, mtree io.Writer) (*digestfile.File, error) {
 		o := c.layer
 		o.Mtree = mtree
 		// Beside the output there is room, and an action may write there.
-		return runlayer.Write(ctx, blob, spec, img, filepath.Dir(c.output), o)
+		return runlayer.Write(ctx, blob, spec, img, filepath.Dir(c.outputs.Blob), o)
 	})
 }
 
