@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/rules-strata/rules_strata/tool/terminal"
 )
 
 // The exit codes of an action binary.
@@ -57,7 +59,7 @@ func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Write
 		faults = joined.Unwrap()
 	}
 	for _, fault := range faults {
-		fmt.Fprintf(stderr, "%s: error: %v\n", p.Name, fault)
+		fmt.Fprintf(stderr, "%s: error: %s\n", p.Name, terminal.Printable(fault.Error()))
 	}
 	if errors.As(err, new(*UsageError)) {
 		fmt.Fprintf(stderr, "%s: hint: %[1]s --help lists the arguments\n", p.Name)
@@ -65,7 +67,7 @@ func (p Program) Run(ctx context.Context, args []string, stdout, stderr io.Write
 	}
 	var h interface{ Hint() string }
 	if errors.As(err, &h) && h.Hint() != "" {
-		fmt.Fprintf(stderr, "%s: hint: %s\n", p.Name, strings.TrimSpace(h.Hint()))
+		fmt.Fprintf(stderr, "%s: hint: %s\n", p.Name, terminal.Printable(strings.TrimSpace(h.Hint())))
 	}
 	return ExitFailure
 }

@@ -111,7 +111,7 @@ func (i *Image) Base(ctx context.Context) (*image.Base, error) {
 			known.see(c)
 		}
 	}
-	b.StorePaths = known.paths
+	b.StorePaths, b.Users, b.Groups = known.paths, known.users, known.groups
 	return b, nil
 }
 
@@ -161,22 +161,33 @@ func FromParts(ctx context.Context, name string, config, manifest []byte, layers
 		if err != nil {
 			return nil, err
 		}
-		b.StorePaths = under.StorePaths
+		b.StorePaths, b.Users, b.Groups = under.StorePaths, under.Users, under.Groups
 	}
 	if b.Layers, err = asOCI(img.Layers); err != nil {
 		return nil, fmt.Errorf("base %s: %w", name, err)
 	}
-	has := map[digest.Digest]bool{}
-	for _, l := range b.Layers {
-		has[l.Digest] = true
-	}
+	files := map[digest.Digest]*digestfile.File{}
 	for _, f := range layers {
-		if !has[f.Descriptor.Digest] {
-			continue // Left out, since what is below had it.
+		files[f.Descriptor.Digest] = f
+	}
+	named := newKnown()
+	if below != nil {
+		named.users, named.groups = b.Users, b.Groups
+	}
+	// A file without a layer was left out, since what is below had it.
+	for _, l := range b.Layers {
+		f := files[l.Digest]
+		if f == nil {
+			if below == nil {
+				named.users, named.groups = nil, nil
+			}
+			continue
 		}
 		for _, p := range f.StorePaths {
 			b.StorePaths[p.Path] = p.NarHash
 		}
+		named.name(f.Users, f.Groups)
 	}
+	b.Users, b.Groups = named.users, named.groups
 	return b, nil
 }

@@ -393,6 +393,83 @@ func TestBase_StorePaths(t *testing.T) {
 	}
 }
 
+// Whom the base's lists define is known where its layers are there.
+func TestBase_Users(t *testing.T) {
+	list := func(name string, names ...string) entry {
+		return entry{name: name, kind: tar.TypeReg, mode: 0o644, contents: strings.Join(names, ":x:1:1\n") + ":x:2:2\n"}
+	}
+	for name, test := range map[string]struct {
+		layers        [][]byte
+		users, groups string
+	}{
+		"none":           {[][]byte{tarOf(t, list("srv/x"))}, "removed", "removed"},
+		"both":           {[][]byte{tarOf(t, list("./etc/passwd", "root", "web"), list("/etc/group", "users"))}, "[root web]", "[users]"},
+		"the last":       {[][]byte{tarOf(t, list("etc/passwd", "root", "web")), tarOf(t, list("etc/passwd", "root")), tarOf(t, list("x"))}, "[root]", "removed"},
+		"removed":        {[][]byte{tarOf(t, list("etc/passwd", "root")), tarOf(t, entry{name: ".wh.etc", kind: tar.TypeReg})}, "removed", "removed"},
+		"behind a link":  {[][]byte{tarOf(t, entry{name: "etc", kind: tar.TypeSymlink, contents: "usr/etc"}, list("usr/etc/passwd", "root"))}, "/etc is a symlink", "/etc is a symlink"},
+		"a link, merged": {[][]byte{tarOf(t, entry{name: "etc/passwd", kind: tar.TypeSymlink, contents: "x"}), tarOf(t, list("etc/group", "users"))}, "a symlink", "[users]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := layoutOf(t, test.layers...)
+			_, b := read(t, dir, Options{})
+			if users, groups := listText(b.Users), listText(b.Groups); users != test.users || groups != test.groups {
+				t.Errorf("got %s and %s, want %s and %s", users, groups, test.users, test.groups)
+			}
+			// Without its layers nobody knows.
+			for _, l := range test.layers {
+				if err := os.Remove(filepath.Join(dir, "blobs/sha256", digest.FromBytes(l).Encoded())); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, b := read(t, dir, Options{}); b.Users != nil || b.Groups != nil {
+				t.Errorf("without layers: got %s and %s", listText(b.Users), listText(b.Groups))
+			}
+		})
+	}
+}
+
+func listText(l *digestfile.NameList) string {
+	switch {
+	case l == nil:
+		return "not known"
+	case l.Removed:
+		return "removed"
+	case l.Unknown != "":
+		return l.Unknown
+	}
+	return fmt.Sprint(l.Names)
+}
+
+// Of an image's parts the digest files say it; of layers without one, what is below.
+func TestFromParts_Users(t *testing.T) {
+	list := func(names ...string) *digestfile.NameList { return &digestfile.NameList{Names: names} }
+	layers := imagetest.Mini(t, testdata, "gzip")
+	img, _ := imagetest.Build(t, image.Settings{System: "x86_64-linux"}, layers)
+	files := []*digestfile.File{layers[0].File, layers[1].File, layers[2].File}
+	of := func(below *Image, files ...*digestfile.File) string {
+		t.Helper()
+		b, err := FromParts(t.Context(), "x", img.Config, img.Manifest, files, below)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return listText(b.Users) + " " + listText(b.Groups)
+	}
+	if got := of(nil, files...); got != "removed removed" {
+		t.Errorf("no lists: got %s", got)
+	}
+	files[0].Users, files[2].Users, files[1].Groups = list("a"), list("b"), list("g")
+	if got := of(nil, files[2], files[1], files[0]); got != "[b] [g]" { // In any order.
+		t.Errorf("three layers: got %s", got)
+	}
+	if got := of(nil, files[2]); got != "[b] not known" {
+		t.Errorf("one of three layers: got %s", got)
+	}
+	below, _ := read(t, layoutOf(t, tarOf(t, entry{name: "etc/group", kind: tar.TypeReg, contents: "users:x:100:\n"})), Options{})
+	if got := of(below, files[2]); got != "[b] [users]" {
+		t.Errorf("on a base: got %s", got)
+	}
+}
+
 func TestBase_Corrupt(t *testing.T) {
 	good := tarOf(t, entry{name: "a", kind: tar.TypeReg, contents: strings.Repeat("x", 3000)})
 	blob := func(dir string, b []byte) string {

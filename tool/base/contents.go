@@ -13,6 +13,7 @@ import (
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/rules-strata/rules_strata/tool/digestfile"
 	"github.com/rules-strata/rules_strata/tool/image"
 	"github.com/rules-strata/rules_strata/tool/imagefile"
 	"github.com/rules-strata/rules_strata/tool/nar"
@@ -36,10 +37,13 @@ type known struct {
 	// paths have the hash of their NAR where they are whole.
 	paths map[store.Path]store.Hash
 	dirs  []string // store directories without the slash in front
+	// users and groups are the names in /etc/passwd and /etc/group; nil: unknown.
+	users, groups *digestfile.NameList
 }
 
 func newKnown() *known {
-	return &known{paths: map[store.Path]store.Hash{}, dirs: []string{"nix/store", "gnu/store"}}
+	none := &digestfile.NameList{Removed: true}
+	return &known{paths: map[store.Path]store.Hash{}, dirs: []string{"nix/store", "gnu/store"}, users: none, groups: none}
 }
 
 // see adds a layer that was read.
@@ -55,13 +59,27 @@ func (k *known) see(c *contents) {
 		}
 		k.paths[p] = h
 	}
+	k.name(c.accounts.Lists())
+}
+
+// name adds what a layer makes of /etc/passwd and /etc/group; nil: nothing.
+func (k *known) name(users, groups *digestfile.NameList) {
+	if users != nil {
+		k.users = users
+	}
+	if groups != nil {
+		k.groups = groups
+	}
 }
 
 // tell adds a layer that is not there, by its history. Of a layer of
 // store paths strata says the hashes, which were checked when it was
-// made; its other layers leave store paths alone. Whatever else a layer may hold
+// made; its other layers leave store paths alone, but may have lists of users. Whatever else a layer may hold
 // could have changed what is below it.
 func (k *known) tell(h ocispec.History) {
+	if h.CreatedBy != image.HistoryCreatedBy || h.Comment == "" {
+		k.users, k.groups = nil, nil
+	}
 	if h.CreatedBy == image.HistoryCreatedBy {
 		if paths, _, err := image.ParseHistoryComment(h.Comment); err == nil {
 			for _, p := range paths {
@@ -90,6 +108,8 @@ type contents struct {
 	paths   map[store.Path]store.Hash
 	removed map[store.Path]bool
 	cleared []string // store directories whose contents below the layer are hidden
+	// accounts are its lists of users and groups.
+	accounts digestfile.Accounts
 }
 
 // readLayer reads a layer to its end, where it is checked. [imagefile.ErrAbsent] if it isn't there.
@@ -142,6 +162,12 @@ func (s *scan) run(tr *tar.Reader) error {
 }
 
 func (s *scan) entry(tr *tar.Reader, h *tar.Header, name string) error {
+	if list := s.accounts.Entry(name, h.Typeflag, tr); list != io.Reader(tr) {
+		if _, err := io.CopyBuffer(io.Discard, list, s.buf); err != nil {
+			return noEOF(err)
+		}
+		return nil
+	}
 	dir, base := path.Split(name)
 	dir = strings.TrimSuffix(dir, "/")
 	if hidden, ok := strings.CutPrefix(base, whiteoutPrefix); ok {

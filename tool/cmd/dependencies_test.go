@@ -36,6 +36,7 @@ var linked = map[string][]string{
 		"github.com/rules-strata/rules_strata/tool/action",
 		"github.com/rules-strata/rules_strata/tool/store",
 		"github.com/rules-strata/rules_strata/tool/strictjson",
+		"github.com/rules-strata/rules_strata/tool/terminal",
 	},
 	"database": {
 		"github.com/andybalholm/brotli/",
@@ -57,6 +58,7 @@ var linked = map[string][]string{
 		"github.com/rules-strata/rules_strata/tool/action",
 		"github.com/rules-strata/rules_strata/tool/store",
 		"github.com/rules-strata/rules_strata/tool/strictjson",
+		"github.com/rules-strata/rules_strata/tool/terminal",
 		"golang.org/x/sys/",
 	},
 	"files": {
@@ -79,6 +81,7 @@ var linked = map[string][]string{
 		"github.com/rules-strata/rules_strata/tool/action",
 		"github.com/rules-strata/rules_strata/tool/store",
 		"github.com/rules-strata/rules_strata/tool/strictjson",
+		"github.com/rules-strata/rules_strata/tool/terminal",
 	},
 	"run": {
 		"github.com/andybalholm/brotli/",
@@ -105,6 +108,7 @@ var linked = map[string][]string{
 		"github.com/rules-strata/rules_strata/tool/runlayer",
 		"github.com/rules-strata/rules_strata/tool/store",
 		"github.com/rules-strata/rules_strata/tool/strictjson",
+		"github.com/rules-strata/rules_strata/tool/terminal",
 		"golang.org/x/sys/unix",
 	},
 	"image": {
@@ -121,6 +125,7 @@ var linked = map[string][]string{
 		"github.com/rules-strata/rules_strata/tool/action",
 		"github.com/rules-strata/rules_strata/tool/store",
 		"github.com/rules-strata/rules_strata/tool/strictjson",
+		"github.com/rules-strata/rules_strata/tool/terminal",
 	},
 }
 

@@ -52,6 +52,15 @@ type File struct {
 	// Stripped is the store path whose files the layer holds elsewhere: it has no store path in
 	// its place then, and an image may have another layer with this one. Absent for most layers.
 	Stripped *Stripped `json:"stripped,omitempty"`
+	// Touched are store paths that the layer reaches into without being made of them, sorted. Absent for most
+	// layers, and for those of StorePaths.
+	Touched []Touched `json:"touched,omitempty"`
+	// Users and Groups are what the layer makes of /etc/passwd and of /etc/group. Absent: it leaves them alone.
+	Users  *NameList `json:"users,omitempty"`
+	Groups *NameList `json:"groups,omitempty"`
+
+	// Name is what messages call the layer: the file that it was read from. It is not part of the file; "": it has no name.
+	Name string `json:"-"`
 }
 
 // Stripped is the source of a customisation layer.
@@ -107,6 +116,7 @@ func Read(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("digest file %s: %w", path, err)
 	}
+	f.Name = path
 	return f, nil
 }
 
@@ -143,6 +153,9 @@ func Parse(b []byte) (*File, error) {
 		strictjson.Field{Name: "entries", Read: sizeInto(&f.Entries)},
 		strictjson.Field{Name: "storePaths", Read: f.readStorePaths},
 		strictjson.Field{Name: "stripped", Read: f.readStripped, Optional: true},
+		strictjson.Field{Name: "touched", Read: f.readTouched, Optional: true},
+		strictjson.Field{Name: "users", Read: readNameList(&f.Users), Optional: true},
+		strictjson.Field{Name: "groups", Read: readNameList(&f.Groups), Optional: true},
 	); err != nil {
 		return nil, err
 	}

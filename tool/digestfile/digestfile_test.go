@@ -123,6 +123,13 @@ func TestParse_Refusals(t *testing.T) {
 		{`"narHash": "sha256:010203`, `"narHash": "sha256:000000`, "storePaths[0].narHash: all zeros: it was never computed"},
 		{`"narSize": 96`, `"narSize": -96`, "storePaths[1].narSize: want 0 or more, found -96"},
 		{`"entries": 5,`, `"entries": 5, "stripped": {"path": "/nix/store/x", "prefix": "."},`, "stripped"},
+		{`"entries": 5,`, `"entries": 5, "touched": [{"path": "nix/store", "entry": "x"}],`, "touched[0].path: "},
+		{`"entries": 5,`, `"entries": 5, "touched": [{"path": "/nix/store"}],`, "touched[0]: entry is missing"},
+		{`"entries": 5,`, `"entries": 5, "touched": [{"path": "/b", "entry": "x"}, {"path": "/a", "entry": "x"}],`, "touched[1]: /a: want the paths sorted, each once"},
+		{`"entries": 5,`, `"entries": 5, "users": {"names": ["b", "a"]},`, `users.names[1]: "a": want the names sorted, each once`},
+		{`"entries": 5,`, `"entries": 5, "users": {"names": ["a:b"]},`, `users.names[0]: "a:b": want a name`},
+		{`"entries": 5,`, `"entries": 5, "groups": {"names": ["a"], "removed": true},`, "groups: want one of names, removed and unknown"},
+		{`"entries": 5,`, `"entries": 5, "groups": {"removed": true, "unknown": "x"},`, "groups: want one of names, removed and unknown"},
 		{
 			`"entries": 5,`,
 			`"entries": 5, "stripped": {"path": "/nix/store/znxxkmh64da14rs51fhii310i4r8y6ab-b", "narHash": "sha256:` + strings.Repeat("1", 64) + `", "narSize": 1, "entries": 1, "prefix": "."},`,
@@ -177,7 +184,9 @@ func TestRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	f, err := Read(path)
-	if err != nil || !reflect.DeepEqual(f, sample()) {
+	want := sample()
+	want.Name = path
+	if err != nil || !reflect.DeepEqual(f, want) {
 		t.Errorf("%+v, %v", f, err)
 	}
 	if err := os.WriteFile(path, []byte("{"), 0o666); err != nil {
@@ -203,6 +212,7 @@ func TestRead(t *testing.T) {
 // Whatever is accepted is written and read again as the same.
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(sampleText))
+	f.Add([]byte(strings.Replace(sampleText, `"storePaths"`, `"touched": [{"path": "/nix/store/0g80j8fh4wp8p2jmb0a8giig40jzalcj-a", "entry": "x", "hides": true}], "users": {"names": ["a", "b"]}, "groups": {"unknown": "a symlink"}, "storePaths"`, 1)))
 	f.Add([]byte(`{}`))
 	f.Add([]byte(`{"formatVersion":2,"descriptor":{"mediaType":"application/vnd.oci.image.layer.v1.tar","digest":"sha256:458c3e2e3ec64853687c926cb47c34e7669a22d65da1d8dd810ffb7372114f44","size":0},"diffID":"sha256:458c3e2e3ec64853687c926cb47c34e7669a22d65da1d8dd810ffb7372114f44","uncompressedSize":0,"compression":"none","entries":0,"storePaths":[]}`))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -196,16 +196,7 @@ func containsGroup(groups []Group, g Group) bool {
 }
 
 func checkAccounts(users []User, groups []Group) error {
-	names, ids := map[string]bool{}, map[uint32]string{}
-	for _, g := range groups {
-		if names[g.Name] {
-			return fmt.Errorf("groups: %q is there twice; root, nobody and users without a gid have a group of their own", g.Name)
-		}
-		if other, ok := ids[g.GID]; ok {
-			return fmt.Errorf("groups: gid %d is both %s's and %s's", g.GID, other, g.Name)
-		}
-		names[g.Name], ids[g.GID] = true, g.Name
-	}
+	// Users first: most groups are theirs, and a fault of a user's would show as one of a group that nobody has named.
 	userNames, uids := map[string]bool{}, map[uint32]string{}
 	for _, u := range users {
 		if userNames[u.Name] {
@@ -215,6 +206,18 @@ func checkAccounts(users []User, groups []Group) error {
 			return fmt.Errorf("users: uid %d is both %s's and %s's", u.UID, other, u.Name)
 		}
 		userNames[u.Name], uids[u.UID] = true, u.Name
+	}
+	names, ids := map[string]bool{}, map[uint32]string{}
+	for _, g := range groups {
+		if names[g.Name] {
+			return fmt.Errorf("groups: %q is there twice; root, nobody and users without a gid have a group of their own", g.Name)
+		}
+		if other, ok := ids[g.GID]; ok {
+			return fmt.Errorf("groups: gid %d is both %s's and %s's; users without a gid have a group of their own", g.GID, other, g.Name)
+		}
+		names[g.Name], ids[g.GID] = true, g.Name
+	}
+	for _, u := range users {
 		if ids[*u.GID] == "" {
 			return fmt.Errorf("user %s: gid %d is no group's; add one to groups, or leave gid out", u.Name, *u.GID)
 		}

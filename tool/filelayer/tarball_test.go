@@ -216,6 +216,7 @@ func TestVerbatim(t *testing.T) {
 		{"absolute", "", tarOf(t, tarEntry{tar.Header{Typeflag: tar.TypeReg, Name: "/a"}, "x"}), `entry "/a": want names relative to the image's root`},
 		{"out", "", tarOf(t, tarEntry{tar.Header{Typeflag: tar.TypeReg, Name: "a/../../b"}, "x"}), `found "a/../../b"`},
 		{"link out", "", tarOf(t, tarEntry{Header: tar.Header{Typeflag: tar.TypeLink, Name: "a", Linkname: "/etc/passwd"}}), `found "/etc/passwd"`},
+		{"a whiteout of nothing", "", tarOf(t, tarEntry{Header: tar.Header{Typeflag: tar.TypeReg, Name: "a/.wh..."}}), `entry "a/.wh...": a whiteout of ".."`},
 		{"garbage behind gzip", "", append(gzipped(t, b), "garbage garbage"...), "invalid header"},
 		{"no end", "", b[:1024], "it doesn't end in two blocks of zeros"},
 	} {
@@ -223,6 +224,49 @@ func TestVerbatim(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: error %v, want one with %q", test.name, err, test.want)
 		}
+	}
+}
+
+// What an image must know of a layer that isn't made of NARs is in its digest file, whether it is written, or taken as it is.
+func TestDigestFile_Survey(t *testing.T) {
+	const (
+		path = "nix/store/0g80j8fh4wp8p2jmb0a8giig40jzalcj-a"
+		want = `[{/nix/store/0g80j8fh4wp8p2jmb0a8giig40jzalcj-a ` + path + `/x false}] &{[me root] false } <nil>`
+	)
+	const passwd = "root:x:0:0::/:/bin/sh\nme:x:5:5::/:/bin/sh\n"
+	b := tarOf(t,
+		tarEntry{tar.Header{Typeflag: tar.TypeReg, Name: "./" + path + "/x", Mode: 0o644}, "x"},
+		tarEntry{tar.Header{Typeflag: tar.TypeReg, Name: "etc//passwd", Mode: 0o644}, passwd})
+	got := func(f *digestfile.File, err error) string {
+		t.Helper()
+		check(t, err)
+		return fmt.Sprint(f.Touched, f.Users, f.Groups)
+	}
+	if s := got(Verbatim(t.Context(), bytes.NewReader(gzipped(t, b)), "")); s != want {
+		t.Errorf("as it is: got %s, want %s", s, want)
+	}
+	dir := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(dir, "t"), b, 0o644))
+	for _, entries := range [][]Entry{
+		{{Type: TypeTar, From: "t"}},
+		{{Type: TypeText, Path: path + "/x", Text: "x"}, {Type: TypeText, Path: "etc/passwd", Text: passwd}},
+	} {
+		// With or without the directories above.
+		for _, omit := range []bool{false, true} {
+			s := &Spec{Entries: entries, Options: Options{OmitParents: omit}}
+			f, err := Write(t.Context(), io.Discard, s, Sources{Dir: dir}, layer.Options{})
+			w := want
+			if !omit {
+				w = strings.Replace(want, path+"/x ", path+" ", 1)
+			}
+			if s := got(f, err); s != w {
+				t.Errorf("%s, parents omitted %v: got %s, want %s", entries[0].Type, omit, s, w)
+			}
+		}
+	}
+	f, err := Write(t.Context(), io.Discard, &Spec{Entries: []Entry{{Type: TypeUsers, Users: &Users{Users: []User{{Name: "web", UID: 7}}}}}}, Sources{}, layer.Options{})
+	if s := got(f, err); s != `[] &{[nobody root web] false } &{[nobody root web] false }` {
+		t.Errorf("users: got %s", s)
 	}
 }
 

@@ -49,7 +49,8 @@ func Verbatim(ctx context.Context, r io.Reader, compression string) (*digestfile
 	}
 	defer in.Close()
 	plain := &hashingReader{r: in, h: sha256.New()}
-	entries, err := checkTar(plain)
+	var survey digestfile.Survey
+	entries, err := checkTar(plain, &survey)
 	if err == nil {
 		_, err = io.Copy(io.Discard, plain)
 	}
@@ -65,18 +66,20 @@ func Verbatim(ctx context.Context, r io.Reader, compression string) (*digestfile
 		}
 		return nil, err
 	}
-	return &digestfile.File{
+	file := &digestfile.File{
 		FormatVersion:    digestfile.FormatVersion,
 		Descriptor:       ocispec.Descriptor{MediaType: mediaTypes[found], Digest: blob.digest(), Size: blob.n},
 		DiffID:           plain.digest(),
 		UncompressedSize: plain.n,
 		Compression:      found,
 		Entries:          entries,
-	}, nil
+	}
+	survey.Report(file)
+	return file, nil
 }
 
 // checkTar reads a tar to its end, and counts its entries.
-func checkTar(in io.Reader) (entries int64, err error) {
+func checkTar(in io.Reader, survey *digestfile.Survey) (entries int64, err error) {
 	r := tar.NewReader(in)
 	for {
 		h, err := r.Next()
@@ -105,7 +108,24 @@ func checkTar(in io.Reader) (entries int64, err error) {
 				}
 			}
 		}
+		name, _ := tarName(h.Name)
+		if err := survey.Touch(name, flagOf(h)); err != nil {
+			return 0, fmt.Errorf("entry %.200q: %w", h.Name, err)
+		}
+		if contents := survey.Entry(name, flagOf(h), r); contents != r {
+			if _, err := io.Copy(io.Discard, contents); err != nil {
+				return 0, fmt.Errorf("entry %.200q: %w", h.Name, err)
+			}
+		}
 	}
+}
+
+// flagOf is the type of an entry, the old ones of files as the new one.
+func flagOf(h *tar.Header) byte {
+	if h.Typeflag == tar.TypeCont {
+		return tar.TypeReg
+	}
+	return h.Typeflag
 }
 
 // hintedError is an error with advice.

@@ -22,6 +22,8 @@ type Base struct {
 	// StorePaths are the store paths that it is known to hold. Those with a hash it holds
 	// whole, and the hash is their NAR's; of those without (zero) no more is known.
 	StorePaths map[store.Path]store.Hash
+	// Users and Groups are the names in its /etc/passwd and /etc/group; nil, or Unknown, where that isn't known.
+	Users, Groups *digestfile.NameList
 }
 
 // document reads the base's config and checks it against its layers.

@@ -13,7 +13,9 @@ func build(t *testing.T, base *Base, s Settings, layers ...*digestfile.File) (*I
 	t.Helper()
 	s.System = "x86_64-linux"
 	if len(layers) == 0 {
-		layers = []*digestfile.File{testLayer("one", storePath(1))}
+		one := testLayer("one", storePath(1))
+		one.Users = &digestfile.NameList{Names: []string{"a", "b", "me", "you"}}
+		layers = []*digestfile.File{one}
 	}
 	img, err := BuildOn(base, s, layers)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
@@ -39,8 +40,8 @@ type Image struct {
 
 // Build makes the config and the manifest of an image that has the given layers, lowest first.
 //
-// A store path that is in two layers, more than [MaxLayers] layers, none at
-// all, a setting that names a store path which is not there, and bad settings are errors.
+// A store path that is in two layers, or that another layer changes, more than [MaxLayers] layers, none at
+// all, a setting that names a store path which is not there or a user whom nobody defines, and bad settings are errors.
 func Build(s Settings, layers []*digestfile.File) (*Image, error) {
 	return BuildOn(nil, s, layers)
 }
@@ -84,10 +85,18 @@ func BuildOn(base *Base, s Settings, layers []*digestfile.File) (*Image, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := checkTouched(base, layers, len(manifest.Layers)); err != nil {
+		return nil, err
+	}
 	if err := paths.checkNamed(say); err != nil {
 		return nil, err
 	}
 	doc.say(say)
+	if !s.Unfinished {
+		if err := checkDefined(s.saysUser(say, base), doc.Config.User, base, layers, len(manifest.Layers)); err != nil {
+			return nil, err
+		}
+	}
 	for _, l := range layers {
 		doc.RootFS.DiffIDs = append(doc.RootFS.DiffIDs, l.DiffID)
 		doc.History = append(doc.History, ocispec.History{Created: &say.created, CreatedBy: HistoryCreatedBy, Comment: historyComment(l)})
@@ -202,6 +211,20 @@ func Parse(config, manifest []byte) (*Image, error) {
 	img.Descriptor = describe(types.manifest, manifest)
 	img.Descriptor.Platform = &c.Platform
 	return img, nil
+}
+
+// ReadMetadata reads a file that is a config or a manifest, or is to be part of one: of at most [MaxMetadataSize].
+func ReadMetadata(path string) ([]byte, error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	b, err := io.ReadAll(io.LimitReader(in, MaxMetadataSize+1))
+	if err == nil && len(b) > MaxMetadataSize {
+		err = fmt.Errorf("%s: over %d bytes", path, MaxMetadataSize)
+	}
+	return b, err
 }
 
 func describe(mediaType string, b []byte) ocispec.Descriptor {

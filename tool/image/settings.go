@@ -97,6 +97,9 @@ type Settings struct {
 	// Status is what is known of the build: no part of the settings' JSON.
 	Status Status `json:"-"`
 
+	// Unfinished says that more layers come on top, in another image, and that its user may be defined there. It is no part of the JSON.
+	Unfinished bool `json:"-"`
+
 	fileLabels, fileAnnotations map[string]string // of [Settings.AddFiles]
 }
 

@@ -77,8 +77,8 @@ type Xattr struct {
 
 // Tar takes the entries of a layer that is not made of NARs.
 type Tar struct {
-	w   *tarWriter
-	out *digestfile.File
+	w      *tarWriter
+	survey digestfile.Survey
 }
 
 // WriteTar writes a layer to w of the entries that write adds, and returns what its digest file says. Which entries, and
@@ -88,7 +88,7 @@ type Tar struct {
 // Write's ctx ends, too, when a later stage fails. After an error, w has got some part of a blob that must not be used.
 func WriteTar(ctx context.Context, w io.Writer, o Options, write func(context.Context, *Tar) error) (*digestfile.File, error) {
 	return o.blob(ctx, w, o.workers(), func(ctx context.Context, _ context.CancelCauseFunc, r *ring, out *digestfile.File) error {
-		t := &Tar{&tarWriter{tarFormat: newTarFormat(Owner{}, 0), out: r}, out}
+		t := &Tar{w: &tarWriter{tarFormat: newTarFormat(Owner{}, 0), out: r}}
 		if o.Mtree != nil {
 			t.w.mtree = newMtree(o.Mtree)
 		}
@@ -96,6 +96,7 @@ func WriteTar(ctx context.Context, w io.Writer, o Options, write func(context.Co
 			return err
 		}
 		out.Entries = t.w.entries
+		t.survey.Report(out)
 		if err := t.w.end(); err != nil {
 			return err
 		}
@@ -108,6 +109,10 @@ func (t *Tar) Add(e *Entry, contents io.Reader) error {
 	if err := e.check(); err != nil {
 		return fmt.Errorf("%q: %w", e.Name, err)
 	}
+	if err := t.survey.Touch(e.Name, byte(e.Type)); err != nil {
+		return fmt.Errorf("%q: %w", e.Name, err)
+	}
+	contents = t.survey.Entry(e.Name, byte(e.Type), contents)
 	h := newTemplate(byte(e.Type), int64(e.Mode), e.MtimeUnix, e.Owner)
 	h.device(e)
 	for _, x := range e.Xattrs {

@@ -162,6 +162,9 @@ func writeTar(t *tarWriter, decoders *ahead, o Options, out *digestfile.File) er
 		}
 	}
 	u := &unpacker{tar: t, src: decoders, nar: nar.NewReader(nil), options: o}
+	if o.StripPrefix != "" {
+		u.survey = new(digestfile.Survey)
+	}
 	out.StorePaths = make([]digestfile.StorePath, 0, len(decoders.nars))
 	for i, n := range decoders.nars {
 		before := t.entries
@@ -181,6 +184,7 @@ func writeTar(t *tarWriter, decoders *ahead, o Options, out *digestfile.File) er
 	if o.StripPrefix != "" {
 		out.Stripped = &digestfile.Stripped{StorePath: out.StorePaths[0], Prefix: o.StripPrefix}
 		out.StorePaths = out.StorePaths[:0]
+		u.survey.Report(out)
 	}
 	out.Entries = t.entries
 	if err := t.end(); err != nil {
@@ -195,6 +199,7 @@ type unpacker struct {
 	src     *ahead
 	nar     *nar.Reader
 	options Options
+	survey  *digestfile.Survey // nil: all is in its store path
 }
 
 // unpack moves NAR number i.
@@ -227,11 +232,22 @@ func (u *unpacker) entries(n NAR) error {
 			return fmt.Errorf("the name %q begins with .wh., which container runtimes take for an order to remove a file: "+
 				"the file would be missing in the image; rename it, or allow such names for this layer", e.Path)
 		}
-		if err := u.tar.entry(path, e, s.mode(e), u.nar); err != nil {
+		var contents io.Reader = u.nar
+		if u.survey != nil {
+			flag := typeflags[e.Kind]
+			if err := u.survey.Touch(string(path), flag); err != nil {
+				return fmt.Errorf("%q: %w", path, err)
+			}
+			contents = u.survey.Entry(string(path), flag, u.nar)
+		}
+		if err := u.tar.entry(path, e, s.mode(e), contents); err != nil {
 			return err
 		}
 	}
 }
+
+// typeflags are the kinds of a NAR's entries in the words of a tar.
+var typeflags = map[nar.Kind]byte{nar.Regular: typeRegular, nar.Directory: typeDirectory, nar.Symlink: typeSymlink}
 
 // isWhiteout reports whether the last component of path is a name to which the
 // OCI image-spec gives a meaning of its own (layer.md, "Whiteouts").

@@ -76,7 +76,8 @@ func (c *comparison) directory(path, at string, before *node) error {
 	}
 	if before != nil {
 		for _, name := range sortedNames(before.children) {
-			if p := join(path, name); !there[name] && !before.children[name].absent && !slices.Contains(c.hidden, p) {
+			old := before.children[name]
+			if p := join(path, name); !there[name] && !old.absent && !old.made && !slices.Contains(c.hidden, p) {
 				c.out = append(c.out, change{entry: layer.Entry{Name: join(path, whiteoutPrefix+name), Type: layer.TypeRegular}, whiteout: true})
 			}
 		}
@@ -152,7 +153,7 @@ func (c *comparison) name(path, at string, old *node) error {
 
 // gone is for what no layer can hold, in the place of something that was there.
 func (c *comparison) gone(old *node) error {
-	if old == nil || old.absent {
+	if old == nil || old.absent || old.made {
 		return nil
 	}
 	return errors.New("the command put a socket into the place of something else, which a layer can't have: remove it in the end")

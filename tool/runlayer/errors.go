@@ -3,6 +3,8 @@ package runlayer
 import (
 	"fmt"
 	"strings"
+
+	"github.com/rules-strata/rules_strata/tool/terminal"
 )
 
 // CommandError says that the program ran and failed.
@@ -11,19 +13,19 @@ type CommandError struct {
 	Command []string
 	// Failure says how it ended, as "exit code 3".
 	Failure string
-	// Output is what it wrote to standard output and standard error; of much the beginning and the end.
+	// Output is what it wrote to standard output and standard error, byte for byte; of much the beginning and the end.
 	Output []byte
 	// Advice is what may help; "": nothing is known.
 	Advice string
 }
 
-// Error is one line for how it ended, and its output below.
+// Error is one line for how it ended, and its output below, as it may be shown on a terminal.
 func (e *CommandError) Error() string {
 	text := fmt.Sprintf("command %.200q: %s", strings.Join(e.Command, " "), e.Failure)
 	if len(e.Output) == 0 {
 		return text + "; it wrote nothing"
 	}
-	return text + "; it wrote:\n" + strings.TrimRight(string(e.Output), "\n")
+	return text + "; it wrote:\n" + terminal.Printable(strings.TrimRight(string(e.Output), "\n"))
 }
 
 // Hint is what may help.

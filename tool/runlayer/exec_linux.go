@@ -62,7 +62,10 @@ func (j *execJob) become() error {
 		return err
 	}
 	if j.Chroot {
-		if err := forbidNetwork(); err != nil {
+		if err := keepToOwn(); err != nil {
+			return err
+		}
+		if err := forbidCalls(); err != nil {
 			return err
 		}
 	}

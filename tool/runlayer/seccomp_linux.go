@@ -25,11 +25,17 @@ const (
 // filter sees.
 var socketcalls = map[string]uint32{"386": 102, "ppc64le": 102, "s390x": 102}
 
-// networkFilter is the filter that forbidNetwork sets on an architecture.
-func networkFilter(goarch string) ([]unix.SockFilter, error) {
+// forbidden are system calls that reach other processes, whatever their arguments. io_uring could make sockets.
+var forbidden = []uint32{
+	unix.SYS_IO_URING_SETUP, unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_GETFD,
+	unix.SYS_KCMP, unix.SYS_PROCESS_MADVISE,
+}
+
+// callFilter is the filter that forbidCalls sets on an architecture.
+func callFilter(goarch string) ([]unix.SockFilter, error) {
 	arch, ok := auditArch[goarch]
 	if !ok {
-		return nil, fmt.Errorf("no system call filter is known for %s, to keep the command from the network", goarch)
+		return nil, fmt.Errorf("no system call filter is known for %s, to keep the command from the network and from other processes", goarch)
 	}
 	arg0 := uint32(seccompArg0)
 	if goarch == "s390x" {
@@ -39,46 +45,87 @@ func networkFilter(goarch string) ([]unix.SockFilter, error) {
 		load = unix.BPF_LD | unix.BPF_W | unix.BPF_ABS
 		jeq  = unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K
 		jge  = unix.BPF_JMP | unix.BPF_JGE | unix.BPF_K
+		jset = unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K
 		ret  = unix.BPF_RET | unix.BPF_K
 		x32  = 0x40000000 // and all above
+
+		next, refuse, deny, allow = "", "refuse", "deny", "allow"
 	)
-	socketcall, ok := socketcalls[goarch]
-	if !ok {
-		socketcall = x32 // Which is refused already.
+	var p filterProgram
+	p.add(next, load, seccompArch, next, next)
+	p.add(next, jeq, arch, next, refuse)
+	p.add(next, load, seccompNR, next, next)
+	p.add(next, jge, x32, refuse, next)
+	if call, ok := socketcalls[goarch]; ok {
+		p.add(next, jeq, call, refuse, next)
 	}
-	refuse := unix.SECCOMP_RET_ERRNO | uint32(unix.EACCES)
-	return []unix.SockFilter{
-		{Code: load, K: seccompArch},
-		{Code: jeq, Jt: 1, K: arch},
-		{Code: ret, K: refuse},
-		{Code: load, K: seccompNR},
-		{Code: jge, Jt: 6, K: x32},
-		{Code: jeq, Jt: 5, K: unix.SYS_IO_URING_SETUP},
-		{Code: jeq, Jt: 4, K: socketcall},
-		{Code: jeq, Jf: 2, K: unix.SYS_SOCKET},
-		{Code: load, K: arg0},
-		{Code: jeq, Jf: 1, K: unix.AF_UNIX},
-		{Code: ret, K: unix.SECCOMP_RET_ALLOW},
-		{Code: ret, K: refuse},
-	}, nil
+	for _, call := range forbidden {
+		p.add(next, jeq, call, deny, next)
+	}
+	p.add(next, jeq, unix.SYS_SOCKET, "socket", next)
+	p.add(next, jeq, unix.SYS_KILL, "kill", next)
+	p.add(next, jeq, unix.SYS_PRLIMIT64, "prlimit64", allow)
+	p.add("socket", load, arg0, next, next)
+	p.add(next, jeq, unix.AF_UNIX, allow, refuse)
+	// A negative number is all processes, or another group of them; 0 is the caller's own.
+	p.add("kill", load, arg0, next, next)
+	p.add(next, jset, 1<<31, deny, allow)
+	// A limit of CPU time ends a process as a signal does; 0 is the caller.
+	p.add("prlimit64", load, arg0, next, next)
+	p.add(next, jeq, 0, allow, deny)
+	p.add(allow, ret, unix.SECCOMP_RET_ALLOW, next, next)
+	p.add(refuse, ret, unix.SECCOMP_RET_ERRNO|uint32(unix.EACCES), next, next)
+	p.add(deny, ret, unix.SECCOMP_RET_ERRNO|uint32(unix.EPERM), next, next)
+	return p.link(), nil
 }
 
-// forbidNetwork lets this thread, and what it becomes, have no sockets but those of AF_UNIX: where there is no network namespace, nothing
-// else keeps a program from the network. System calls of another architecture, whose numbers are others, are refused altogether.
-func forbidNetwork() error {
-	filter, err := networkFilter(runtime.GOARCH)
+// filterProgram is a filter in the making, whose jumps are by name; "" is the next instruction.
+type filterProgram struct {
+	code   []unix.SockFilter
+	jumps  [][2]string // of each instruction: where it is true, and where not
+	places map[string]int
+}
+
+func (p *filterProgram) add(name string, code uint16, k uint32, yes, no string) {
+	if p.places == nil {
+		p.places = map[string]int{}
+	}
+	if name != "" {
+		p.places[name] = len(p.code)
+	}
+	p.code = append(p.code, unix.SockFilter{Code: code, K: k})
+	p.jumps = append(p.jumps, [2]string{yes, no})
+}
+
+// link makes numbers of the jumps: how many instructions are left out.
+func (p *filterProgram) link() []unix.SockFilter {
+	distance := func(i int, name string) uint8 {
+		if name == "" {
+			return 0
+		}
+		return uint8(p.places[name] - i - 1)
+	}
+	for i, j := range p.jumps {
+		p.code[i].Jt, p.code[i].Jf = distance(i, j[0]), distance(i, j[1])
+	}
+	return p.code
+}
+
+// forbidCalls lets this thread, and what it becomes, have no sockets but those of AF_UNIX, and leaves it no way into other processes: where there are no
+// namespaces, little else keeps a program from the network and from the machine's processes. System calls of another
+// architecture, whose numbers are others, are refused altogether. (A single process it may still send signals to by its number, as it must
+// its own: see [keepToOwn].)
+func forbidCalls() error {
+	filter, err := callFilter(runtime.GOARCH)
 	if err != nil {
 		return err
 	}
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	// As root nothing else is asked for: set-user-ID programs stay what they are.
-	if err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0); err != nil {
-		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			return fmt.Errorf("prctl(PR_SET_NO_NEW_PRIVS): %w", err)
-		}
-		if err := unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0); err != nil {
-			return fmt.Errorf("prctl(PR_SET_SECCOMP), to keep the command from the network: %w", err)
-		}
+	err = unprivileged(func() error {
+		return unix.Prctl(unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)), 0, 0)
+	})
+	if err != nil {
+		return fmt.Errorf("prctl(PR_SET_SECCOMP), to keep the command from the network: %w", err)
 	}
 	return nil
 }

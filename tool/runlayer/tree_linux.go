@@ -30,6 +30,8 @@ type node struct {
 
 	// absent: the image has it, but it is not on the disk, since devices can't be made.
 	absent bool
+	// made: the image has it not, but it is above a directory that is hidden, and so on the disk.
+	made bool
 	// was is what the disk said of it before the program ran.
 	was identity
 }
@@ -297,7 +299,7 @@ func (t *tree) hide(name string, mode uint32, aside string) error {
 			}
 		}
 		if n == nil {
-			n = &node{kind: layer.TypeDirectory, mode: 0o755, children: map[string]*node{}}
+			n = &node{kind: layer.TypeDirectory, mode: 0o755, children: map[string]*node{}, made: true}
 			parent.children[c] = n
 		}
 		if last {

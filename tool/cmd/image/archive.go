@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
-	"os"
 
 	"github.com/rules-strata/rules_strata/tool/action"
 	"github.com/rules-strata/rules_strata/tool/atomicfile"
@@ -109,7 +107,7 @@ func (p *parts) read() (_ image.Content, _ []image.Blob, done func(), _ error) {
 }
 
 func readIndex(path string, images []*image.Image) (*image.Index, error) {
-	b, err := readMetadata(path)
+	b, err := image.ReadMetadata(path)
 	if err != nil {
 		return nil, err
 	}
@@ -124,11 +122,11 @@ func readIndex(path string, images []*image.Image) (*image.Index, error) {
 }
 
 func readImage(configPath, manifestPath string) (*image.Image, error) {
-	config, err := readMetadata(configPath)
+	config, err := image.ReadMetadata(configPath)
 	if err != nil {
 		return nil, err
 	}
-	manifest, err := readMetadata(manifestPath)
+	manifest, err := image.ReadMetadata(manifestPath)
 	if err != nil {
 		return nil, err
 	}
@@ -137,19 +135,6 @@ func readImage(configPath, manifestPath string) (*image.Image, error) {
 		return nil, fmt.Errorf("%s and %s: %w", configPath, manifestPath, err)
 	}
 	return img, nil
-}
-
-func readMetadata(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, image.MaxMetadataSize+1))
-	if err == nil && len(b) > image.MaxMetadataSize {
-		err = fmt.Errorf("%s: over %d bytes", path, image.MaxMetadataSize)
-	}
-	return b, err
 }
 
 // archive is the StrataArchive action.

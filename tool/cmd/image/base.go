@@ -85,11 +85,11 @@ func (b *baseFlags) read(ctx context.Context, s *image.Settings) (*image.Base, e
 }
 
 func (b *baseFlags) parts(ctx context.Context, below *base.Image) (*image.Base, error) {
-	config, err := readMetadata(b.config)
+	config, err := image.ReadMetadata(b.config)
 	if err != nil {
 		return nil, err
 	}
-	manifest, err := readMetadata(b.manifest)
+	manifest, err := image.ReadMetadata(b.manifest)
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func index(_ context.Context, args []string) error {
 	}
 	images := make([]ocispec.Descriptor, len(descriptors))
 	for i, path := range descriptors {
-		b, err := readMetadata(path)
+		b, err := image.ReadMetadata(path)
 		if err != nil {
 			return err
 		}

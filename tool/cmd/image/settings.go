@@ -35,7 +35,7 @@ func (f *settingsFiles) read() (*image.Settings, error) {
 		if s.ConfigJSON != "" {
 			return nil, fmt.Errorf("--config-json=%s: the settings have a config already", f.configJSON)
 		}
-		b, err := readMetadata(f.configJSON)
+		b, err := image.ReadMetadata(f.configJSON)
 		if err != nil {
 			return nil, err
 		}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -43,11 +42,11 @@ func (c *config) open() (_ *runlayer.Image, done func(), err error) {
 			closeBase()
 		}
 	}()
-	config, err := readMetadata(c.imageConfig)
+	config, err := image.ReadMetadata(c.imageConfig)
 	if err != nil {
 		return nil, nil, err
 	}
-	manifest, err := readMetadata(c.manifest)
+	manifest, err := image.ReadMetadata(c.manifest)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -83,17 +82,4 @@ func (c *config) open() (_ *runlayer.Image, done func(), err error) {
 	}
 	out.AddStores(files)
 	return out, closeBase, nil
-}
-
-func readMetadata(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, image.MaxMetadataSize+1))
-	if err == nil && len(b) > image.MaxMetadataSize {
-		err = fmt.Errorf("%s: over %d bytes", path, image.MaxMetadataSize)
-	}
-	return b, err
 }

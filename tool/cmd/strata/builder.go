@@ -164,6 +164,7 @@ func (b *builder) buildImages(ctx context.Context, dir string) ([]builtImage, []
 		var files []*digestfile.File
 		for _, l := range i.layers {
 			of := layers[place[key(l)]]
+			of.file.Name = of.name
 			built.layers = append(built.layers, of)
 			files = append(files, of.file)
 		}
@@ -174,6 +175,7 @@ func (b *builder) buildImages(ctx context.Context, dir string) ([]builtImage, []
 				}
 				blobs = append(blobs, of.blob())
 			}
+			of.file.Name = i.files[n].by
 			built.layers = append(built.layers, of)
 			files = append(files, of.file)
 		}
@@ -194,7 +196,9 @@ func (l *builtLayer) blob() image.Blob {
 // runLayer runs a command over the layers that an image has so far, and makes the layer of what it changed at path.
 func (b *builder) runLayer(ctx context.Context, of *imagePlan, spec *runlayer.Spec, below []*digestfile.File, blobs []image.Blob, path string) (*digestfile.File, error) {
 	b.progress.show("running %s", spec.Command[0])
-	soFar, err := image.BuildOn(of.base, of.settings, below)
+	settings := of.settings
+	settings.Unfinished = true // Who its user is, a layer above may say.
+	soFar, err := image.BuildOn(of.base, settings, below)
 	if err != nil {
 		return nil, err
 	}

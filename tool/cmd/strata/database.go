@@ -85,7 +85,8 @@ func (f *databaseFlags) layer(l *lock.Lock, root, system string, below *image.Ba
 	if err != nil {
 		return nil, fmt.Errorf("--%s-database: %w", r.Kind, err)
 	}
-	return &fileLayer{name: string(r.Kind) + "-database", spec: spec}, nil
+	name := string(r.Kind) + "-database"
+	return &fileLayer{name: name, by: "--" + name, spec: spec}, nil
 }
 
 func (f *databaseFlags) paths(l *lock.Lock, top store.Path, below *image.Base) []store.Path {

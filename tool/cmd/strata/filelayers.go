@@ -35,6 +35,7 @@ type fileLayerFlag struct{ flag, file string }
 // fileLayer is a layer above those of the store.
 type fileLayer struct {
 	name string
+	by   string // the flags that want it, for messages
 	spec *filelayer.Spec
 	dir  string         // what the specification's file names are relative to
 	tar  string         // in place of a specification: the layer as it is
@@ -63,30 +64,34 @@ func (f *fileLayerFlags) register(fl *pflag.FlagSet) {
 func (f *fileLayerFlags) read(l *lock.Lock, root, system string) ([]fileLayer, error) {
 	var out []fileLayer
 	for _, one := range f.layers {
+		fl := fileLayer{name: filepath.Base(one.file), by: "--" + one.flag + " " + one.file}
 		switch one.flag {
 		case "tar-layer":
-			out = append(out, fileLayer{name: filepath.Base(one.file), tar: one.file})
+			fl.tar = one.file
+			out = append(out, fl)
 			continue
 		case "run":
 			spec, err := runlayer.ReadFile(one.file)
 			if err != nil {
 				return nil, fmt.Errorf("--run: %w", err)
 			}
-			out = append(out, fileLayer{name: filepath.Base(one.file), run: spec})
+			fl.run = spec
+			out = append(out, fl)
 			continue
 		}
 		spec, err := filelayer.ReadFile(one.file)
 		if err != nil {
 			return nil, fmt.Errorf("--files: %w", err)
 		}
-		out = append(out, fileLayer{name: filepath.Base(one.file), spec: spec, dir: filepath.Dir(one.file)})
+		fl.spec, fl.dir = spec, filepath.Dir(one.file)
+		out = append(out, fl)
 	}
 	single, err := f.single()
 	if err != nil {
 		return nil, &usageError{err}
 	}
 	if single != nil {
-		out = append(out, fileLayer{name: "files", spec: single})
+		out = append(out, fileLayer{name: "files", by: "--file, --symlink and --directory", spec: single})
 	}
 	closure := l.Closure(l.Roots[root][system])
 	for _, fl := range out {

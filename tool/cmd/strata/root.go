@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/rules-strata/rules_strata/tool/terminal"
 )
 
 // Exit codes.
@@ -80,7 +82,7 @@ func report(w io.Writer, err error) {
 			}
 			return
 		}
-		fmt.Fprintf(w, "strata: error: %v\n", err)
+		fmt.Fprintf(w, "strata: error: %s\n", terminal.Printable(err.Error()))
 		var h interface{ Hint() string }
 		if errors.As(err, &h) && h.Hint() != "" {
 			for _, before := range hints {
@@ -93,7 +95,7 @@ func report(w io.Writer, err error) {
 	}
 	one(err)
 	for _, h := range hints {
-		fmt.Fprintf(w, "strata: hint: %s\n", h)
+		fmt.Fprintf(w, "strata: hint: %s\n", terminal.Printable(h))
 	}
 }
 
