@@ -32,12 +32,16 @@ func survey(t *testing.T, entries ...entry) (*File, error) {
 		if e.typeflag == 0 {
 			e.typeflag = tar.TypeReg
 		}
+		before := fmt.Sprint(s.touched, s.passwd, s.group)
 		if err := s.Touch(e.name, e.typeflag); err != nil {
 			return nil, err
 		}
 		in := s.Entry(e.name, e.typeflag, strings.NewReader(e.text))
 		if b, err := io.ReadAll(in); err != nil || string(b) != e.text {
 			t.Fatalf("%s: read %q, %v", e.name, b, err)
+		}
+		if after := fmt.Sprint(s.touched, s.passwd, s.group); after != before && !s.Wants([]byte(e.name)) {
+			t.Fatalf("%s: not wanted, but it counts", e.name)
 		}
 	}
 	f := &File{}

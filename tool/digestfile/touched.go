@@ -2,6 +2,7 @@ package digestfile
 
 import (
 	"archive/tar"
+	"bytes"
 	"fmt"
 	"maps"
 	"path"
@@ -40,6 +41,22 @@ type Survey struct {
 	Accounts
 	touched map[string]Touched
 	bytes   int
+}
+
+// Wants reports whether an entry of this name is worth a call of Touch and Entry: most are not, and this costs nothing.
+func (s *Survey) Wants(name []byte) bool {
+	switch string(name) {
+	case listDir, passwdFile, groupFile, "nix", "gnu", "nix/store", "gnu/store":
+		return true
+	}
+	for rest := name; len(rest) > 0; {
+		var c []byte
+		c, rest, _ = bytes.Cut(rest, []byte{'/'})
+		if len(c) > store.HashPartLen && c[store.HashPartLen] == '-' || bytes.HasPrefix(c, []byte(whiteoutPrefix)) {
+			return true
+		}
+	}
+	return false
 }
 
 // Touch takes an entry, as [Accounts.Entry] does. It fails when there are more store paths than can be noted, and on a whiteout of

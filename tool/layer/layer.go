@@ -233,7 +233,7 @@ func (u *unpacker) entries(n NAR) error {
 				"the file would be missing in the image; rename it, or allow such names for this layer", e.Path)
 		}
 		var contents io.Reader = u.nar
-		if u.survey != nil {
+		if u.survey != nil && u.survey.Wants(path) {
 			flag := typeflags[e.Kind]
 			if err := u.survey.Touch(string(path), flag); err != nil {
 				return fmt.Errorf("%q: %w", path, err)
