@@ -15,8 +15,7 @@ const scopeABI = 6
 // abstract socket of others: where there is no PID and no network namespace, the kernel has nothing else for that. A kernel without
 // Landlock, or with an older one, leaves it at the filter of system calls.
 func keepToOwn() error {
-	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errno != 0 || abi < scopeABI {
+	if !scopes() {
 		return nil
 	}
 	rules := unix.LandlockRulesetAttr{Scoped: unix.LANDLOCK_SCOPE_SIGNAL | unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET}
@@ -35,6 +34,12 @@ func keepToOwn() error {
 		return fmt.Errorf("landlock_restrict_self(2), to keep the command's signals to itself: %w", err)
 	}
 	return nil
+}
+
+// scopes reports whether the kernel has what keepToOwn does.
+func scopes() bool {
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	return errno == 0 && abi >= scopeABI
 }
 
 // unprivileged does what the kernel lets nobody do without CAP_SYS_ADMIN who may still get privileges by set-user-ID programs. It gives

@@ -5,10 +5,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -158,6 +162,68 @@ print(os.path.exists("/nix/store"), os.path.exists("/proc/self/mounts"))
 	}
 }
 
+// Root in the image does nothing to processes that aren't its own: not to all, not to a group, and, where the kernel can tell them apart, not to
+// one. (Signal 0 and a victim of the test's own: were it otherwise, nobody else would be hit.)
+func TestRun_OthersProcesses(t *testing.T) {
+	img := testImage(t)
+	victim := exec.Command("sleep", "1000")
+	victim.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := victim.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { victim.Process.Kill(); victim.Wait() }()
+	outside, err := net.Listen("unix", "@strata-test-"+strconv.Itoa(os.Getpid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer outside.Close()
+	script := fmt.Sprintf(`
+import os, signal, socket
+victim = %d
+def attempt(what, do):
+    try:
+        do()
+        print(what, "done")
+    except OSError as e:
+        print(what, e.strerror)
+def connect():
+    s = socket.socket(socket.AF_UNIX)
+    s.connect("\0strata-test-%d")
+child = os.fork()
+if child == 0:
+    while True:
+        signal.pause()
+attempt("all", lambda: os.kill(-1, 0))
+attempt("group", lambda: os.kill(-victim, 0))
+attempt("socket", connect)
+attempt("one", lambda: os.kill(victim, 15))
+attempt("own group", lambda: os.kill(0, 0))
+attempt("child", lambda: os.kill(child, 9))
+attempt("wait", lambda: os.waitpid(child, 0))
+`, victim.Process.Pid, os.Getpid())
+	for _, in := range available() {
+		_, err := runSpec(t.Context(), t, img, &Spec{Command: []string{"/bin/sh", "-c", "python3 -c '" + script + "'; exit 5"}}, in)
+		failed := new(CommandError)
+		if !errors.As(err, &failed) || failed.Failure != "exit code 5" {
+			t.Fatalf("%s: got %v, want exit code 5", in, err)
+		}
+		// In a PID namespace there is nobody else: all are the own ones.
+		want := "all done\ngroup No such process\nsocket Connection refused\none No such process\nown group done\nchild done\nwait done\n"
+		if in.Chroot {
+			want = "all Operation not permitted\ngroup Operation not permitted\nsocket Operation not permitted\none Operation not permitted\nown group done\nchild done\nwait done\n"
+			if !scopes() {
+				want = strings.NewReplacer("socket Operation not permitted", "socket done", "one Operation not permitted", "one done").Replace(want)
+			}
+		}
+		if got := string(failed.Output); got != want {
+			t.Errorf("%s: got\n%swant\n%s", in, got, want)
+		}
+		if err := victim.Process.Signal(syscall.Signal(0)); err != nil && (!in.Chroot || scopes()) {
+			t.Errorf("%s: the victim: %v", in, err)
+		}
+	}
+}
+
 // Programs that fail, and what they can't do: the error says which and why, and nothing is written.
 func TestRun_Failures(t *testing.T) {
 	img := smallImage(t)
@@ -167,6 +233,8 @@ func TestRun_Failures(t *testing.T) {
 		want []string
 	}{
 		{shell("echo on standard output; echo on standard error >&2; exit 3"), []string{`"/bin/sh -euc`, "exit code 3; it wrote:\non standard output\non standard error"}},
+		{shell(`printf '\033]0;title\007\033[2J\trot\r\n\377'; exit 3`), []string{"it wrote:\n\\x1b]0;title\\a\\x1b[2J\trot\\r\n\\xff"}},
+		{shell(`busybox touch "$(printf '/srv/.wh.\033[31m')"`), []string{".wh."}},
 		{shell("exit 4"), []string{"exit code 4; it wrote nothing"}},
 		{shell("kill -9 $$"), []string{"ended by signal: killed"}},
 		{shell("busybox seq 200000; exit 1"), []string{"it wrote:\n1\n2\n", " bytes are left out]", "\n199999\n200000"}},

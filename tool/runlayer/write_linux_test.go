@@ -256,6 +256,39 @@ func TestWrite_AppliedAgain(t *testing.T) {
 	}
 }
 
+// Directories that are there only because something scratch is below them are the image's no more than that: removing them changes nothing.
+func TestWrite_ScratchBelowNothing(t *testing.T) {
+	img := smallImage(t)
+	for _, in := range available() {
+		s := shell("busybox rm -r /var/cache; echo x > /x")
+		s.Scratch = []string{"var/cache/a/b"}
+		got, err := runSpec(t.Context(), t, img, s, in)
+		if err != nil || strings.Contains(got.mtree, "var") || !strings.Contains(got.mtree, "./x type=file") {
+			t.Errorf("%s: removed: %v\n%s", in, err, got.mtree)
+		}
+		// What is put into their place is in the layer.
+		s = shell("busybox rm -r /var/cache; echo x > /var/cache; busybox touch /srv/y")
+		s.Scratch = []string{"var/cache/a/b", "srv/none"}
+		got, err = runSpec(t.Context(), t, img, s, in)
+		if err != nil || !strings.Contains(got.mtree, "./var type=dir mode=755 ") || !strings.Contains(got.mtree, "./var/cache type=file ") ||
+			!strings.Contains(got.mtree, "./srv/y type=file") || strings.Contains(got.mtree, ".wh.") || strings.Contains(got.mtree, "none") {
+			t.Errorf("%s: replaced: %v\n%s", in, err, got.mtree)
+		}
+	}
+}
+
+// What a command makes of the lists of users is in the digest file, as of any layer.
+func TestWrite_Accounts(t *testing.T) {
+	img := smallImage(t)
+	got, err := runSpec(t.Context(), t, img, shell("echo 'job:x:5:5::/:/bin/sh' >> /etc/passwd; busybox rm /etc/group"), ways()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := got.file; f.Users == nil || !slices.Equal(f.Users.Names, []string{"job", "nobody", "root", "web"}) || f.Groups == nil || !f.Groups.Removed || f.Touched != nil {
+		t.Errorf("users %+v, groups %+v, touched %+v", f.Users, f.Groups, f.Touched)
+	}
+}
+
 // Owners that are said beside the command.
 func TestWrite_Owners(t *testing.T) {
 	img := smallImage(t)
