@@ -61,6 +61,7 @@ func TestSurvey_Touched(t *testing.T) {
 		{"nothing", []entry{dir("etc"), {name: "etc/passwd"}, {name: "nix/var/nix/db/db.sqlite"}, dir("nix"), dir("nix/store"), {name: "nix/store/.links"}}, nil},
 		{"no store path's name", []entry{{name: "nix/store/0g80j8fh4wp8p2jmb0a8giig40jzale-a/x"}, {name: "srv/0g80j8fh4wp8p2jmb0a8giig40jzalcj_a"}}, nil},
 		{"a file in one", []entry{dir("nix/store"), {name: a + "/bin/x"}, {name: a + "/bin/y"}}, []Touched{{pathA, a + "/bin/x", false}}},
+		{"a file counts more than its directory", []entry{dir(a), dir(a + "/bin"), {name: a + "/bin/x"}}, []Touched{{pathA, a + "/bin/x", false}}},
 		{"itself", []entry{{name: a, typeflag: tar.TypeSymlink}}, []Touched{{pathA, a, false}}},
 		{"several, sorted", []entry{{name: c}, dir(a), {name: b + "/x"}}, []Touched{{pathB, b + "/x", false}, {pathA, a, false}, {pathC, c, false}}},
 		{"a whiteout of one", []entry{{name: "nix/store/.wh.0g80j8fh4wp8p2jmb0a8giig40jzalcj-a"}}, []Touched{{pathA, "nix/store/.wh.0g80j8fh4wp8p2jmb0a8giig40jzalcj-a", true}}},

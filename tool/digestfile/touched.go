@@ -18,7 +18,8 @@ import (
 type Touched struct {
 	// Path is the store path, or a whole store directory ("/nix/store") that is removed or replaced.
 	Path string `json:"path"`
-	// Entry is the first of the entries that do it, as the layer's tar names it; of a long name its beginning.
+	// Entry is one of the entries that do it, as the layer's tar names it, of a long name its beginning: a file or link rather than a
+	// directory, and that rather than a whiteout; of several the first.
 	Entry string `json:"entry"`
 	// Hides says that nothing but what lower layers have there is hidden: all entries are whiteouts.
 	Hides bool `json:"hides,omitempty"`
@@ -39,9 +40,22 @@ var storeDirs = []string{"nix/store", "gnu/store"}
 // names, and which store paths it reaches into. The zero value has seen none.
 type Survey struct {
 	Accounts
-	touched map[string]Touched
+	touched map[string]rankedTouched
 	bytes   int
 }
+
+// rankedTouched is what is known of a store path so far; of entries of a higher rank the first is told.
+type rankedTouched struct {
+	Touched
+	rank int
+}
+
+// The ranks of entries.
+const (
+	rankHides = iota
+	rankDirectory
+	rankOther
+)
 
 // Wants reports whether an entry of this name is worth a call of Touch and Entry: most are not, and this costs nothing.
 func (s *Survey) Wants(name []byte) bool {
@@ -76,7 +90,13 @@ func (s *Survey) Touch(name string, typeflag byte) error {
 		}
 		if end-start > store.HashPartLen && target[start+store.HashPartLen] == '-' && start > 0 {
 			if p, err := store.ParsePath("/" + target[:end]); err == nil {
-				return s.note(Touched{string(p), name, hides})
+				rank := rankOther
+				if hides {
+					rank = rankHides
+				} else if typeflag == tar.TypeDir {
+					rank = rankDirectory
+				}
+				return s.note(Touched{string(p), name, hides}, rank)
 			}
 		}
 		start = end + 1
@@ -86,7 +106,7 @@ func (s *Survey) Touch(name string, typeflag byte) error {
 	}
 	for _, d := range storeDirs {
 		if target == d || target == "" && opaque || target != "" && strings.HasPrefix(d, target+"/") {
-			if err := s.note(Touched{"/" + d, name, true}); err != nil {
+			if err := s.note(Touched{"/" + d, name, true}, rankHides); err != nil {
 				return err
 			}
 		}
@@ -94,9 +114,8 @@ func (s *Survey) Touch(name string, typeflag byte) error {
 	return nil
 }
 
-func (s *Survey) note(t Touched) error {
-	old, ok := s.touched[t.Path]
-	if ok && (!old.Hides || t.Hides) {
+func (s *Survey) note(t Touched, rank int) error {
+	if old, ok := s.touched[t.Path]; ok && old.rank >= rank {
 		return nil
 	}
 	if len(t.Entry) > maxTouchedEntry {
@@ -104,13 +123,13 @@ func (s *Survey) note(t Touched) error {
 	}
 	t.Entry = strings.ToValidUTF8(t.Entry, "\uFFFD")
 	s.bytes += len(t.Path) + len(t.Entry)
-	if len(s.touched) >= maxTouched || s.bytes > maxTouchedBytes {
+	if _, again := s.touched[t.Path]; !again && len(s.touched) >= maxTouched || s.bytes > maxTouchedBytes {
 		return fmt.Errorf("it reaches into more than %d store paths: make it several layers, or layers of NARs", maxTouched)
 	}
 	if s.touched == nil {
-		s.touched = map[string]Touched{}
+		s.touched = map[string]rankedTouched{}
 	}
-	s.touched[t.Path] = t
+	s.touched[t.Path] = rankedTouched{t, rank}
 	return nil
 }
 
@@ -119,7 +138,7 @@ func (s *Survey) Report(f *File) {
 	f.Users, f.Groups = s.Lists()
 	f.Touched = nil
 	for _, p := range slices.Sorted(maps.Keys(s.touched)) {
-		f.Touched = append(f.Touched, s.touched[p])
+		f.Touched = append(f.Touched, s.touched[p].Touched)
 	}
 }
 
