@@ -366,7 +366,7 @@ archive, `StrataLayout` the layout.
         "layers": attr.label_list(
             providers = [LayerInfo],
             doc = "Layers of one's own, in this order: `store_layer`s, which come first, and those of files (`file_layer`, `root_layer`, `etc_layer`, `tar_layer`, `run_layer`, and a `store_layer` with `strip_prefix`), which come last. " +
-                  "What they refer to must be in `contents` or in `layers`.",
+                  "What they refer to must be in `contents` or in `layers`; none may change what is inside a store path of another's.",
         ),
         "include_store_paths": attr.bool(
             default = True,
@@ -438,7 +438,7 @@ archive, `StrataLayout` the layout.
             doc = "Instructions for a Dockerfile that builds on the image. A base's are not inherited.",
         ),
         "user": attr.string(
-            doc = "Who runs the program: a name or a number, alone or with a group, as `1000:100`.",
+            doc = "Who runs the program: a name or a number, alone or with a group, as `1000:100`. Names must be in the `/etc/passwd` and `/etc/group` of a layer or of the base (`etc_layer` makes them), unless nobody can know: of a base without its layers, or of a link.",
         ),
         "workdir": attr.string(
             doc = "The absolute path that the program starts in.",

@@ -116,7 +116,8 @@ image(
 **Where it runs.** The image is unpacked into a folder, which becomes the program's root. In namespaces of its own it finds no
 network but a loopback device, `/proc` of its own processes, a `/dev` with `null`, `zero`, `full`, `random`, `urandom` and `tty`, the
 host name `localhost`, umask 022 and nothing on standard input. When it ends, all that it has started ends with it. Where
-namespaces are refused, root has chroot(2): then `/proc` is empty, and the host name is the host's. Where nothing can be had,
+namespaces are refused, root has chroot(2): then `/proc` is empty, the host name is the host's, and it runs among the machine's processes, to which a
+filter of system calls and, from Linux 6.12 on, Landlock keep it from doing anything. Where nothing can be had,
 the build fails and says what forbids it. It must be a program for the machine that runs the action.
 
 **What gets into the layer**: contents, modes, owners, symlinks, hard links, extended attributes (`user.*`, capabilities, ACLs), and whiteouts for
@@ -124,13 +125,13 @@ what is gone. What is written anew as it was is no change. All times are `mtime`
 (`/nix/store`, `/gnu/store`), which can't be written. A command that changes nothing is an error: so it was meant otherwise.
 
 **The same each time** is the layer as far as the program does the same each time. It gets `SOURCE_DATE_EPOCH` (`mtime`), and no clock can be
-taken from it: who writes the time into files makes another layer with each build.
+taken from it (Linux has no namespace for the time of day): who writes the time into files makes another layer with each build.
 
 **Users.** As root outside of a sandbox, or where `/etc/subuid` gives ids to the user, files can have any owner. In Bazel's
 sandbox, or without such ids, there is one id: files stay whose they are, new ones are root's; `chown` to others and `user` fail. `owners` says by pattern whom files
 of the layer belong to, everywhere alike; the tag `no-sandbox` takes a target out of the sandbox.
 
-Nothing of this gets into an image's config. The program's output is shown if it fails. The default output is the blob; output groups are as for `store_layer`. The
+Nothing of this gets into an image's config. The program's output is shown if it fails, with escape sequences spelled out. The default output is the blob; output groups are as for `store_layer`. The
 action is `StrataRun`.
 """,
     attrs = LAYER_ATTRIBUTES | {

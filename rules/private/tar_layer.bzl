@@ -51,7 +51,8 @@ tar_layer(
 ```
 
 Nothing is copied: the blob is the file itself. The action (`StrataFiles`) reads it once for its digests, and refuses a
-tar that is cut off, or whose names are absolute or lead out by `..`. To change what is in it, or to merge it with
+tar that is cut off, or whose names are absolute or lead out by `..`. What it has of store paths may not be another layer's:
+`image` refuses it then. To change what is in it, or to merge it with
 other files, take `tars` of `file_layer`.
 """,
     attrs = {

@@ -17,8 +17,9 @@
 // In mount, PID, network, IPC and UTS [namespaces] the program has a root that it can't leave, no network but a loopback, its own /proc, a
 // /dev with null, zero, full, random, urandom and tty, a fixed host name, and it ends with all that it has started. Who is not
 // root gets a user namespace as well, with the ids of /etc/subuid where newuidmap can give them, else with one id. Where
-// namespaces are refused, root has chroot(2): then there is no /proc, and the host name is the host's; the network is kept away by a
-// filter of system calls. Where nothing can be had, the error says what forbids it.
+// namespaces are refused, root has chroot(2): then there is no /proc, and the host name is the host's; a filter of system calls keeps the network
+// away, and the machine's processes from being traced, limited or killed all together. That they aren't killed one by one takes Landlock: a
+// filter can't tell one number from another. Where nothing can be had, the error says what forbids it.
 //
 // # The layer
 //

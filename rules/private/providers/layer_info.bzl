@@ -7,7 +7,7 @@ LayerInfo = provider(
 """,
     fields = {
         "blob": "File. The layer as registries hold it: a tar, compressed as `compression` says; never None. Its SHA-256 is the layer's OCI digest.",
-        "digest_file": "File. JSON, written by the same action: `descriptor` (OCI: mediaType, digest, size), `diffID`, `uncompressedSize`, `compression`, `storePaths` and more (tool/digestfile has it field by field); never None.",
+        "digest_file": "File. JSON, written by the same action: `descriptor` (OCI: mediaType, digest, size), `diffID`, `uncompressedSize`, `compression`, `storePaths`, whom the layer's `/etc/passwd` and `/etc/group` define, and more (tool/digestfile has it field by field); never None.",
         "compression": "string. `gzip`, `zstd` or `none`; never None.",
         "mtree": "File. A listing of the layer as mtree(5) has it, for reviews and tests; None unless the layer asks for it.",
         "store_paths": "tuple of structs. The store paths whose NARs the layer holds, sorted by path, each an `entry` as StorePathInfo has it. `image` checks by it that every path is in exactly one layer. Empty for a layer that strips a prefix.",
