@@ -62,5 +62,35 @@ func TestErrors(t *testing.T) {
 	}
 	w.edit("BUILD.bazel", "max_layers = 126", "max_layers = 8")
 
+	// An image whose own settings and layers don't fit together.
+	w.write("unfit/BUILD.bazel", `load("@rules_strata//rules:file_layer.bzl", "file_layer")
+load("@rules_strata//rules:image.bzl", "image")
+
+file_layer(
+    name = "patch",
+    content = {"`+motd[1:]+`": "other"},
+)
+
+image(
+    name = "patched",
+    contents = ["@store//:web"],
+    layers = [":patch"],
+)
+
+image(
+    name = "nobody",
+    contents = ["@store//:web"],
+    user = "web",
+)
+`)
+	for target, want := range map[string]string{
+		"//unfit:patched": `/unfit/patch.json: its entry "` + motd[1:] + `" would change ` + motd,
+		"//unfit:nobody":  `user: "web": nobody can tell who the user "web" is, since the image has no /etc/passwd`,
+	} {
+		if out := w.buildFails(cache, "--output_groups=manifest", target); !strings.Contains(out, want) {
+			t.Errorf("%s: want an error with %q, got:\n%s", target, want, out)
+		}
+	}
+
 	w.build(cache, "--output_groups=manifest", "//:web", "//:web_few_layers")
 }

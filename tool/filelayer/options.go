@@ -112,6 +112,12 @@ func (o *Options) AddCapabilities(pattern, capabilities string) error {
 	return err
 }
 
+// isOverlayNote reports whether an extended attribute is a note of Linux' overlay file system (Documentation/filesystems/overlayfs.rst), as
+// "trusted.overlay.opaque": a runtime that unpacks a layer right into an overlay's directory would change by it what is seen of lower layers.
+func isOverlayNote(name string) bool {
+	return strings.HasPrefix(name, "trusted.overlay.") || strings.HasPrefix(name, "user.overlay.")
+}
+
 // maxXattr is the size that Linux allows an attribute's value.
 const maxXattr = 64 << 10
 
@@ -127,6 +133,9 @@ func (o *Options) AddXattr(pattern, text string) error {
 	if !ok || !dotted || rest == "" || len(name) > maxName || strings.ContainsAny(name, "\n\x00") ||
 		!slices.Contains([]string{"user", "trusted", "security", "system"}, namespace) {
 		return fmt.Errorf("%q: want NAME=VALUE, the name as in user.mime_type", text)
+	}
+	if isOverlayNote(name) {
+		return fmt.Errorf("%q: overlay file systems keep notes in attributes of this name, by which they hide what is below", text)
 	}
 	if name == capabilityXattr {
 		return fmt.Errorf("%q: want it among the capabilities, as \"cap_net_raw=ep\"", text)

@@ -220,6 +220,9 @@ func (t *tarReader) entry(h *tar.Header, r io.Reader) error {
 	return nil
 }
 
+// paxXattr is what the names of extended attributes have before them in a tar.
+const paxXattr = "SCHILY.xattr."
+
 // setHeader takes owner and extended attributes.
 func (n *node) setHeader(h *tar.Header) error {
 	const maxID = 1<<32 - 1
@@ -231,8 +234,8 @@ func (n *node) setHeader(h *tar.Header) error {
 		n.owner.UserName, n.owner.GroupName = "", "" // The numbers are what counts.
 	}
 	for key, value := range h.PAXRecords {
-		name, ok := strings.CutPrefix(key, "SCHILY.xattr.")
-		if !ok {
+		name, ok := strings.CutPrefix(key, paxXattr)
+		if !ok || isOverlayNote(name) { // Notes are of the machine where the tar was made.
 			continue
 		}
 		if name == "" || len(name) > maxName || len(value) > maxXattr {

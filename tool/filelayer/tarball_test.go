@@ -216,6 +216,7 @@ func TestVerbatim(t *testing.T) {
 		{"absolute", "", tarOf(t, tarEntry{tar.Header{Typeflag: tar.TypeReg, Name: "/a"}, "x"}), `entry "/a": want names relative to the image's root`},
 		{"out", "", tarOf(t, tarEntry{tar.Header{Typeflag: tar.TypeReg, Name: "a/../../b"}, "x"}), `found "a/../../b"`},
 		{"link out", "", tarOf(t, tarEntry{Header: tar.Header{Typeflag: tar.TypeLink, Name: "a", Linkname: "/etc/passwd"}}), `found "/etc/passwd"`},
+		{"a note of an overlay", "", tarOf(t, tarEntry{Header: tar.Header{Typeflag: tar.TypeDir, Name: "nix/store/", PAXRecords: map[string]string{"SCHILY.xattr.trusted.overlay.opaque": "y"}}}), `entry "nix/store/": its attribute "trusted.overlay.opaque" is a note of an overlay`},
 		{"a whiteout of nothing", "", tarOf(t, tarEntry{Header: tar.Header{Typeflag: tar.TypeReg, Name: "a/.wh..."}}), `entry "a/.wh...": a whiteout of ".."`},
 		{"garbage behind gzip", "", append(gzipped(t, b), "garbage garbage"...), "invalid header"},
 		{"no end", "", b[:1024], "it doesn't end in two blocks of zeros"},
@@ -262,6 +263,20 @@ func TestDigestFile_Survey(t *testing.T) {
 	f, err := Write(t.Context(), io.Discard, &Spec{Entries: []Entry{{Type: TypeUsers, Users: &Users{Users: []User{{Name: "web", UID: 7}}}}}}, Sources{}, layer.Options{})
 	if s := got(f, err); s != `[] &{[nobody root web] false } &{[nobody root web] false }` {
 		t.Errorf("users: got %s", s)
+	}
+}
+
+// By notes of overlays a layer could hide what is in lower ones without a whiteout: they are no part of a file.
+func TestTar_OverlayNotes(t *testing.T) {
+	dir := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(dir, "t"), tarOf(t, tarEntry{Header: tar.Header{Typeflag: tar.TypeDir, Name: "d/", Mode: 0o755, PAXRecords: map[string]string{
+		"SCHILY.xattr.trusted.overlay.opaque": "y", "SCHILY.xattr.user.overlay.redirect": "/x", "SCHILY.xattr.user.kept": "z",
+	}}}), 0o644))
+	b, _ := mustWrite(t, `{"entries": [{"type": "tar", "from": "t", "path": ""}]}`, dir)
+	h, err := tar.NewReader(bytes.NewReader(b)).Next()
+	check(t, err)
+	if got := fmt.Sprint(h.PAXRecords); got != "map[SCHILY.xattr.user.kept:z]" {
+		t.Errorf("attributes %s: want those of the file alone", got)
 	}
 }
 

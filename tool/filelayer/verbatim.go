@@ -108,6 +108,14 @@ func checkTar(in io.Reader, survey *digestfile.Survey) (entries int64, err error
 				}
 			}
 		}
+		for key := range h.PAXRecords {
+			if x, ok := strings.CutPrefix(key, paxXattr); ok && isOverlayNote(x) {
+				return 0, &hintedError{
+					fmt.Errorf("entry %.200q: its attribute %.200q is a note of an overlay file system, by which lower layers could be hidden", h.Name, x),
+					"a file layer takes a tar apart and leaves such notes out; GNU tar does by --xattrs-exclude='*.overlay.*'",
+				}
+			}
+		}
 		name, _ := tarName(h.Name)
 		if err := survey.Touch(name, flagOf(h)); err != nil {
 			return 0, fmt.Errorf("entry %.200q: %w", h.Name, err)

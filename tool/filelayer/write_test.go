@@ -239,6 +239,7 @@ func TestWrite_Errors(t *testing.T) {
 		{"capability flags", `{"capabilities": {"a": "cap_chown=x"}}`, `want flags out of e, i and p`},
 		{"capability effective", `{"capabilities": {"a": "cap_chown=ep cap_kill=p"}}`, `want e for all capabilities or for none`},
 		{"xattr", `{"xattrs": {"a": ["mime=x"]}}`, `"mime=x": want NAME=VALUE`},
+		{"xattr of an overlay", `{"xattrs": {"a": ["trusted.overlay.opaque=y"]}}`, `"trusted.overlay.opaque=y": overlay file systems keep notes`},
 		{"xattr value", `{"xattrs": {"a": ["user.x=0sü"]}}`, `want at most 65536 bytes: text, 0s and base64`},
 		{"collisions", `{"collisions": "sometimes"}`, `collisions: "sometimes": want one of error, first, last`},
 		{"rename group", `{"rename": {"a/*": "$2"}}`, `rename["a/*"]: "$2": want $1 to $9 for what a wildcard of "a/*" matches (it has 1)`},

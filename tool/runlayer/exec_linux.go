@@ -55,6 +55,8 @@ func (j *execJob) become() error {
 		return err
 	}
 	unix.Umask(0o022)
+	// An empty keyring of its own: the caller's may hold tickets and secrets. Where there are no keyrings, there is nothing to hide.
+	unix.Syscall(unix.SYS_KEYCTL, unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0)
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return fmt.Errorf("setrlimit(2): %w", err)
 	}
@@ -113,6 +115,11 @@ func (j *execJob) enter() error {
 
 // who is the user, looked up in the image.
 func (j *execJob) who() (*user.ExecUser, error) {
+	for _, name := range []string{"/etc/passwd", "/etc/group"} {
+		if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() { // It may have no end, or no writer.
+			return nil, &failure{fmt.Sprintf("user: %s in the image is no regular file", name), ""}
+		}
+	}
 	who, err := user.GetExecUserPath(j.User, &user.ExecUser{Home: "/"}, "/etc/passwd", "/etc/group")
 	if err != nil {
 		return nil, &failure{fmt.Sprintf("user %q: %v", j.User, err), "names are looked up in the image's /etc/passwd and /etc/group: etc_layer makes them; numbers need none"}

@@ -25,10 +25,10 @@ const (
 // filter sees.
 var socketcalls = map[string]uint32{"386": 102, "ppc64le": 102, "s390x": 102}
 
-// forbidden are system calls that reach other processes, whatever their arguments. io_uring could make sockets.
+// forbidden are system calls that reach other processes and their keys, whatever their arguments. io_uring could make sockets.
 var forbidden = []uint32{
 	unix.SYS_IO_URING_SETUP, unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_GETFD,
-	unix.SYS_KCMP, unix.SYS_PROCESS_MADVISE,
+	unix.SYS_KCMP, unix.SYS_PROCESS_MADVISE, unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY,
 }
 
 // callFilter is the filter that forbidCalls sets on an architecture.

@@ -32,6 +32,8 @@ func TestCallFilter(t *testing.T) {
 			{"process_vm_writev", arch, unix.SYS_PROCESS_VM_WRITEV, none, deny},
 			{"process_madvise", arch, unix.SYS_PROCESS_MADVISE, none, deny},
 			{"pidfd_getfd", arch, unix.SYS_PIDFD_GETFD, none, deny},
+			{"keyctl", arch, unix.SYS_KEYCTL, none, deny},
+			{"request_key", arch, unix.SYS_REQUEST_KEY, none, deny},
 			{"kill of a process", arch, unix.SYS_KILL, 4711, allow},
 			{"kill of the own group", arch, unix.SYS_KILL, 0, allow},
 			{"kill of all", arch, unix.SYS_KILL, negative(-1), deny},
