@@ -50,9 +50,18 @@ func Open(path string, o Options) (*Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("base %w", err)
 	}
-	i := &Image{name: path, file: f}
-	if err := i.choose(o); err != nil {
+	i, err := OpenFile(f, o)
+	if err != nil {
 		f.Close()
+		return nil, err
+	}
+	return i, nil
+}
+
+// OpenFile is Open of a file that is open already; the image's Close closes it. Errors call it by f.Path.
+func OpenFile(f *imagefile.File, o Options) (*Image, error) {
+	i := &Image{name: f.Path, file: f}
+	if err := i.choose(o); err != nil {
 		return nil, err
 	}
 	return i, nil

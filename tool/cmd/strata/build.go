@@ -16,6 +16,7 @@ import (
 
 	"github.com/rules-strata/rules_strata/tool/base"
 	"github.com/rules-strata/rules_strata/tool/image"
+	"github.com/rules-strata/rules_strata/tool/imagefile"
 	"github.com/rules-strata/rules_strata/tool/layer"
 	"github.com/rules-strata/rules_strata/tool/lock"
 	"github.com/rules-strata/rules_strata/tool/plan"
@@ -55,6 +56,7 @@ type buildFlags struct {
 	layers      layerFlags
 	fileLayers  fileLayerFlags
 	database    databaseFlags
+	trust       trustFlags
 	network     fetchFlags
 }
 
@@ -80,6 +82,7 @@ what was there before stays.`,
   strata build --root web --format docker-archive --archive-compression gzip
   strata build --root web --system all --tag web:dev
   strata build --root web --base debian.tar --env-prepend PATH=/nix/store/…/bin
+  strata build --root web --base registry.example.org/base@sha256:…
   strata build --root web --stamp-file bazel-out/stable-status.txt --label 'rev={STABLE_GIT_COMMIT}'
   strata build --root web --files etc.json --file srv/www=site --user web
   strata build --root web --nix-database --tag web:nix
@@ -97,10 +100,10 @@ what was there before stays.`,
 	fl.BoolVar(&f.legacy, "legacy", false, "add to a docker-archive what docker before 1.10 reads")
 	fl.StringVar(&f.compressed, "archive-compression", image.ArchiveCompressions()[0], "the `KIND` of the archive's own compression: "+strings.Join(image.ArchiveCompressions(), ", "))
 	fl.StringVar(&f.mediaTypes, "media-types", image.MediaTypesOCI, "whose media types the image has, `KIND` "+image.MediaTypesOCI+" or "+image.MediaTypesDocker+"; changes the digest")
-	fl.StringArrayVar(&f.tags, "tag", nil, "a name `NAME[:TAG]` in the archive; repeatable, changes no digest")
+	fl.StringArrayVarP(&f.tags, "tag", "t", nil, "a name `NAME[:TAG]` in the archive; repeatable, changes no digest")
 	fl.StringArrayVar(&f.tagFiles, "tag-file", nil, "a `FILE` with further names, one a line; repeatable")
 	fl.StringVar(&f.defaultName, "default-name", image.DefaultNames()[0], "how to call an image without --tag and --tag-file, `KIND` store-path (the root's name and hash), guix (as guix pack does) or none")
-	fl.StringVar(&f.base, "base", "", "an image to build on: an OCI layout's `DIR`, a layout or a docker archive in a tar")
+	fl.StringVar(&f.base, "base", "", "an `IMAGE` to build on: an OCI layout, a layout or a docker archive in a tar, a target of Bazel's, or one in a registry, best by its digest")
 	fl.StringVar(&f.baseName, "base-name", "", "which of the images in --base, by its `NAME[:TAG]` or digest")
 	fl.IntVar(&f.maxLayers, "max-layers", 0, "the most layers `N`, the base's among them (default: as the lock plans)")
 	fl.StringVar(&f.digestFile, "digest-file", "", "also write the image's digest to `FILE`")
@@ -109,6 +112,7 @@ what was there before stays.`,
 	f.layers.register(fl)
 	f.fileLayers.register(fl)
 	f.database.register(fl)
+	f.trust.register(fl)
 	f.network.register(fl)
 	return c
 }
@@ -140,11 +144,11 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 		}
 		var below *image.Base
 		if f.base != "" {
-			img, err := f.openBase(settings)
+			img, done, err := f.openBase(cmd, settings)
 			if err != nil {
 				return err
 			}
-			defer img.Close()
+			defer done()
 			if below, err = img.Base(cmd.Context()); err != nil {
 				return stopped(cmd.Context(), err)
 			}
@@ -188,7 +192,7 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 		baseBlobs: baseBlobs,
 		index:     f.index(),
 		options:   f.layers.options,
-		progress:  newProgress(cmd.ErrOrStderr()),
+		progress:  newProgress(cmd),
 	}
 	result, err := b.build(cmd.Context(), &destination{
 		stdout: cmd.OutOrStdout(), path: output, format: f.format, archive: f.archive(), tags: names, digestFile: f.digestFile,
@@ -196,6 +200,7 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return stopped(cmd.Context(), err)
 	}
+	b.progress.say("%s written in %s: %s", output, b.progress.elapsed(), result)
 	switch {
 	case f.json:
 		return f.printJSON(cmd, output, names, result)
@@ -379,13 +384,45 @@ func (f *buildFlags) names(root store.Path) ([]string, error) {
 	return n.Names()
 }
 
-// openBase opens the base for an image with the settings.
-func (f *buildFlags) openBase(s *image.Settings) (*base.Image, error) {
+// openBase opens the base for an image with the settings, and fetches it from a registry if it is there. Of an index that is the
+// image for the platform, with its layers, since all forms of output hold them.
+func (f *buildFlags) openBase(cmd *cobra.Command, s *image.Settings) (_ *base.Image, done func(), err error) {
 	platform, err := s.Platform()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return base.Open(f.base, base.Options{Name: f.baseName, Platform: platform})
+	o := base.Options{Name: f.baseName, Platform: platform}
+	if !isReference(f.base) {
+		path, err := imagePath(cmd, f.base)
+		if err != nil {
+			return nil, nil, err
+		}
+		img, err := base.Open(path, o)
+		if err != nil {
+			return nil, nil, advisePath(f.base, err)
+		}
+		return img, func() { img.Close() }, nil
+	}
+	if f.baseName != "" {
+		return nil, nil, usagef("--base-name: %s names one image already", f.base)
+	}
+	flags := &imageFlags{trust: f.trust, network: f.network}
+	remote, err := flags.remoteImageBy(cmd, f.base, true, func(file *imagefile.File) (*imagefile.Image, error) {
+		return file.SelectFor("", platform)
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("base %w", err)
+	}
+	img, err := base.OpenFile(remote.File, o)
+	if err != nil {
+		remote.Close()
+		return nil, nil, err
+	}
+	if f.base != remote.pinned && !strings.Contains(f.base, "@") {
+		warn(cmd.ErrOrStderr(), "--base %s: a tag may come to mean another image; to build the same again, write %s", f.base, remote.pinned)
+		f.base = remote.pinned // The other systems' images are built on the same.
+	}
+	return img, remote.Close, nil
 }
 
 // planned returns the layers of the image above the base, which may be nil, lowest

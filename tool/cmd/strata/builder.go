@@ -69,6 +69,34 @@ type result struct {
 	images []builtImage
 }
 
+// String counts the layers, each once however many images have it.
+func (r *result) String() string {
+	var made, below tally
+	seen := map[digest.Digest]bool{}
+	count := func(t *tally, d ocispec.Descriptor) {
+		if !seen[d.Digest] {
+			seen[d.Digest] = true
+			t.Count++
+			t.Bytes += d.Size
+		}
+	}
+	for _, i := range r.images {
+		for _, l := range i.layers {
+			count(&made, l.file.Descriptor)
+		}
+	}
+	for _, i := range r.images {
+		for _, d := range i.image.Layers {
+			count(&below, d)
+		}
+	}
+	s := fmt.Sprintf("%v layers made", made)
+	if below.Count > 0 {
+		s += fmt.Sprintf(", %v of the base", below)
+	}
+	return s
+}
+
 type builtImage struct {
 	system string
 	image  *image.Image

@@ -44,7 +44,7 @@ A path that is in the cache already, whole and signed by the key, is left as it
 is, so the command may be stopped and run again.
 
 A key is made by nix key generate-secret, or nix-store --generate-binary-cache-key.
-Its public half, which the command prints at the end on a terminal, belongs into
+Its public half, which the command prints at the end, belongs into
 public_keys of strata.json, as the cache belongs into caches.`,
 		Example: `  nix path-info --json --recursive ./result > closure.json
   strata cache --graph closure.json --key secret.key -o cache
@@ -61,7 +61,7 @@ public_keys of strata.json, as the cache belongs into caches.`,
 	fl.StringVar(&f.store, "store", "", "the `DIR` that the store paths are in (default: what their names say, such as /nix/store)")
 	fl.StringVar(&f.compression, "compression", binarycache.Compressions()[0], "how NARs are compressed: `"+strings.Join(binarycache.Compressions(), "|")+"`")
 	fl.StringVarP(&f.output, "output", "o", "", "the cache: a `DIR|URL`, a folder or an HTTP server that takes PUT")
-	fl.BoolVar(&f.json, "json", false, "say what was done as JSON")
+	fl.BoolVar(&f.json, "json", false, "print what was done as JSON")
 	f.network.register(fl)
 	return c
 }
@@ -106,7 +106,7 @@ func (f *cacheFlags) run(cmd *cobra.Command) error {
 		return fmt.Errorf("--store: %w", err)
 	}
 	defer o.Store.Close()
-	progress := newProgress(cmd.ErrOrStderr())
+	progress := newProgress(cmd)
 	o.Progress = progress.showCopied
 	result, err := binarycache.Write(cmd.Context(), c, o)
 	progress.clear()
@@ -117,10 +117,10 @@ func (f *cacheFlags) run(cmd *cobra.Command) error {
 	if o.Key != nil {
 		report.PublicKey = o.Key.Public().String()
 	}
+	progress.sayCopied(c, result)
 	if f.json {
 		return writeJSON(cmd.OutOrStdout(), report)
 	}
-	progress.sayCopied(c, result)
 	if report.PublicKey != "" {
 		progress.say("the key that vouches for it: %s", report.PublicKey)
 	}
@@ -180,9 +180,9 @@ func newCacheReport(c *binarycache.Cache, r binarycache.Result) *cacheReport {
 }
 
 func (p *progress) showCopied(at binarycache.Progress) {
-	p.show("%d of %d store paths, %.1f MB", at.Done, at.Total, float64(at.Bytes)/1e6)
+	p.show("%d of %d store paths, %s", at.Done, at.Total, formatBytes(at.Bytes))
 }
 
 func (p *progress) sayCopied(c *binarycache.Cache, r binarycache.Result) {
-	p.say("%s: %d store paths written, %d were there; %d NARs, %.1f MB", c, r.Written, r.There, r.Files, float64(r.FileBytes)/1e6)
+	p.say("%s: %d store paths written, %d were there; %d NARs (%s) in %s", c, r.Written, r.There, r.Files, formatBytes(r.FileBytes), p.elapsed())
 }

@@ -66,7 +66,7 @@ where its history doesn't tell its store paths, or for --files.
 			return err
 		},
 	}
-	c.Flags().BoolVar(&asJSON, "json", false, "write JSON")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().BoolVar(&files, "files", false, "of images: compare all files, too")
 	which.register(c.Flags())
 	return c

@@ -69,7 +69,7 @@ func openCompared(cmd *cobra.Command, arg string, flags *imageFlags, layers bool
 		c.Close()
 		return openCompared(cmd, arg, flags, true)
 	}
-	progress := newProgress(cmd.ErrOrStderr())
+	progress := newProgress(cmd)
 	progress.show("reading %s", arg)
 	defer progress.clear()
 	if c.paths, c.shallow, err = readInventory(cmd.Context(), c.Image); err != nil {
@@ -156,7 +156,7 @@ func diffImages(cmd *cobra.Command, before, after string, flags *imageFlags, fil
 }
 
 func diffFiles(cmd *cobra.Command, before, after *comparedImage) (*fileDiffJSON, error) {
-	progress := newProgress(cmd.ErrOrStderr())
+	progress := newProgress(cmd)
 	progress.show("comparing files")
 	defer progress.clear()
 	was, err := imageFiles(cmd.Context(), before.Image)

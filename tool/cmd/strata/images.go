@@ -21,26 +21,30 @@ type imageFlags struct {
 	name     string
 	platform string
 	trust    trustFlags
+	network  fetchFlags
 }
 
 // imageArguments is what help says of the argument IMAGE.
 const imageArguments = `
 IMAGE is an OCI layout or an archive (docker's, OCI's, or what strata build makes);
 or a target of Bazel's that was built (//app:image; Bazel, or $BAZEL, is asked for its file); or an image
-in a registry, with its tag or digest (registry.example.org/team/web:1.0).`
+in a registry (registry.example.org/team/web:1.0; without tag and digest it is the one with the tag latest;
+without a registry, docker's own).`
 
 func (f *imageFlags) register(fl *pflag.FlagSet) {
 	fl.StringVar(&f.name, "image", "", "which image, where the file has several: a `NAME`, a layout's tag or a digest")
 	fl.StringVar(&f.platform, "platform", "", "which image of an index: `OS/ARCHITECTURE[/VARIANT]`")
 	f.trust.register(fl)
+	f.network.register(fl)
 }
 
 // openImage is an image that is open, wherever it was.
 type openImage struct {
 	*imagefile.File
 	Image *imagefile.Image
-	// remote says that it came from a registry.
+	// remote says that it came from a registry; pinned is then the reference, with the digest of what it names.
 	remote bool
+	pinned string
 
 	temporary string // the folder to remove
 }
@@ -62,7 +66,7 @@ func (f *imageFlags) open(cmd *cobra.Command, arg string) (*openImage, error) {
 
 // openWith is open; without layers, those of an image in a registry aren't fetched.
 func (f *imageFlags) openWith(cmd *cobra.Command, arg string, layers bool) (*openImage, error) {
-	if isReference(arg) && !isLabel(arg) {
+	if isReference(arg) {
 		return f.remoteImage(cmd, arg, layers)
 	}
 	path, err := imagePath(cmd, arg)
@@ -82,7 +86,7 @@ func (f *imageFlags) openWith(cmd *cobra.Command, arg string, layers bool) (*ope
 
 // openAll opens a file with all its images, in a registry of all platforms, and returns where it is. The caller closes it.
 func (f *imageFlags) openAll(cmd *cobra.Command, arg string) (*openImage, string, error) {
-	if isReference(arg) && !isLabel(arg) {
+	if isReference(arg) {
 		return f.remoteImages(cmd, arg)
 	}
 	path, err := imagePath(cmd, arg)
@@ -105,7 +109,7 @@ func imagePath(cmd *cobra.Command, arg string) (string, error) {
 // advisePath adds to an error about a file that isn't there what else an argument may be.
 func advisePath(arg string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) && strings.Contains(arg, "/") && !strings.HasPrefix(arg, "/") && !strings.HasPrefix(arg, ".") {
-		return &hinted{err, "an image in a registry is named with its tag or digest: " + arg + ":latest"}
+		return &hinted{err, "an image in a registry is named with the registry or the tag: docker.io/" + arg + ", or " + arg + ":latest"}
 	}
 	return err
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,17 +14,32 @@ import (
 	"github.com/rules-strata/rules_strata/tool/registry"
 )
 
-// isReference says whether an argument names an image in a registry: it has a tag or a digest, and no file is called so.
+// isReference says whether an argument names an image in a registry: no file is called so, and it has a tag or a digest, or
+// begins with a host, as docker knows one. So a file that isn't there, such as out/web.tar, is told from an image.
 func isReference(arg string) bool {
-	if _, err := os.Lstat(arg); err == nil || strings.HasPrefix(arg, "/") || strings.HasPrefix(arg, "./") || strings.HasPrefix(arg, "../") {
+	if _, err := os.Lstat(arg); err == nil || isLabel(arg) || strings.HasPrefix(arg, "/") || strings.HasPrefix(arg, "./") || strings.HasPrefix(arg, "../") {
 		return false
 	}
-	return strings.Contains(arg, "@sha256:") || strings.Contains(arg[strings.LastIndexByte(arg, '/')+1:], ":")
+	host, _, whole := strings.Cut(arg, "/")
+	return saysWhich(arg) || whole && (strings.ContainsAny(host, ".:") || host == "localhost") && !slices.Contains(fileExtensions, filepath.Ext(arg))
 }
+
+// saysWhich says whether a reference has a tag or a digest; else the tag latest is meant, as everywhere.
+func saysWhich(reference string) bool {
+	return strings.Contains(reference, "@sha256:") || strings.Contains(reference[strings.LastIndexByte(reference, '/')+1:], ":")
+}
+
+// fileExtensions are those of images in files: who writes one without a tag means a file.
+var fileExtensions = []string{".tar", ".gz", ".tgz", ".zst", ".xz", ".json", ".oci", ".layout"}
 
 // remoteImage fetches the image that a reference names into a temporary layout, and opens it. Layers are fetched if they are wanted,
 // of the one image that the flags choose.
-func (f *imageFlags) remoteImage(cmd *cobra.Command, reference string, layers bool) (_ *openImage, err error) {
+func (f *imageFlags) remoteImage(cmd *cobra.Command, reference string, layers bool) (*openImage, error) {
+	return f.remoteImageBy(cmd, reference, layers, f.choose)
+}
+
+// remoteImageBy is remoteImage, of the image that choose chooses.
+func (f *imageFlags) remoteImageBy(cmd *cobra.Command, reference string, layers bool, choose func(*imagefile.File) (*imagefile.Image, error)) (_ *openImage, err error) {
 	dir, err := os.MkdirTemp("", "strata-image-*")
 	if err != nil {
 		return nil, err
@@ -42,7 +58,8 @@ func (f *imageFlags) remoteImage(cmd *cobra.Command, reference string, layers bo
 	if err := o.fetch(pull, reference, filepath.Join(dir, "documents"), false); err != nil {
 		return nil, err
 	}
-	if o.Image, err = f.choose(o.File); err != nil {
+	o.pinned = o.Path
+	if o.Image, err = choose(o.File); err != nil {
 		return nil, err
 	}
 	if layers {
@@ -81,12 +98,13 @@ func (f *imageFlags) remoteImages(cmd *cobra.Command, reference string) (_ *open
 
 // puller returns what fetches an image into a layout and returns the reference with the digest.
 func (f *imageFlags) puller(cmd *cobra.Command) (pull func(reference, dir string, layers bool) (string, error), done func(), err error) {
-	credentials, err := fetch.NewCredentials()
+	credentials, err := fetch.NewCredentials(f.network.helpers...)
 	if err != nil {
 		return nil, nil, err
 	}
-	t := newTransfer(cmd.ErrOrStderr(), false)
-	t.quiet = !t.terminal
+	c := newConsole(cmd)
+	c.quiet = c.quiet || !c.terminal // It is but the way to something else.
+	t := newTransfer(c)
 	client, err := (&registryFlags{trust: f.trust}).client(credentials, t, 0)
 	if err != nil {
 		return nil, nil, err
@@ -99,10 +117,18 @@ func (f *imageFlags) puller(cmd *cobra.Command) (pull func(reference, dir string
 		pulled, err := client.Pull(cmd.Context(), registry.Pull{Reference: ref, Shallow: !layers, Dir: dir})
 		t.end("")
 		if err != nil {
-			return "", stopped(cmd.Context(), err)
+			return "", stopped(cmd.Context(), adviseReference(reference, err))
 		}
 		return familiarName(ref.Context()) + "@" + pulled.Root.Digest.String(), nil
 	}, client.CloseIdleConnections, nil
+}
+
+// adviseReference adds to an error about an image without a tag what was meant by it.
+func adviseReference(reference string, err error) error {
+	if saysWhich(reference) {
+		return err
+	}
+	return &hinted{err, "there is no file " + reference + "; an image in a registry without a tag is the one with the tag latest"}
 }
 
 // fetch fetches an image into a folder and opens it there.

@@ -56,7 +56,7 @@ the store paths are those that the image's history tells of.
 	fl := c.Flags()
 	fl.StringVar(&f.why, "why", "", "who pulls a store `PATH` in; its name, or a part of it, will do")
 	fl.BoolVar(&f.whole, "whole", false, "fetch the layers of an image in a registry, too")
-	fl.BoolVar(&f.json, "json", false, "write JSON")
+	fl.BoolVar(&f.json, "json", false, "print JSON")
 	f.image.register(fl)
 	return c
 }
@@ -117,7 +117,7 @@ func (f *inspectFlags) run(cmd *cobra.Command, path string) error {
 	}
 	defer file.Close()
 	img := file.Image
-	progress := newProgress(cmd.ErrOrStderr())
+	progress := newProgress(cmd)
 	progress.show("reading %s", path)
 	inv, shallow, err := readInventory(cmd.Context(), img)
 	if err == nil && f.why != "" {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +20,6 @@ type loadFlags struct {
 	place load.Place
 	tags  []string
 	json  bool
-	quiet bool
 
 	podman []string
 }
@@ -73,14 +71,13 @@ run command, what follows -- to the program.
 	}
 	fl := c.Flags()
 	fl.SetInterspersed(false) // What follows "run" is the runtime's.
-	fl.StringArrayVar(&f.tags, "tag", nil, "a name `NAME[:TAG]` in place of the image's own; repeatable")
+	fl.StringArrayVarP(&f.tags, "tag", "t", nil, "a name `NAME[:TAG]` in place of the image's own; repeatable")
 	fl.StringVar(&f.place.Runtime, "runtime", os.Getenv("STRATA_RUNTIME"), "which `RUNTIME`: "+strings.Join(load.Names(), ", ")+" (default: STRATA_RUNTIME, or the first of these that answers)")
 	fl.StringVar(&f.place.Host, "host", "", "docker's `URL` (default: as docker itself finds it)")
 	fl.StringVar(&f.place.Address, "address", "", "containerd's `SOCKET` (default: CONTAINERD_ADDRESS, or the usual one)")
 	fl.StringVar(&f.place.Namespace, "namespace", "", "containerd's `NAMESPACE` (default: CONTAINERD_NAMESPACE, or default)")
 	fl.StringArrayVar(&f.podman, "podman-option", nil, "a global `OPTION` of podman's; repeatable")
-	fl.BoolVar(&f.json, "json", false, "say what was done as JSON")
-	fl.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing but errors")
+	fl.BoolVar(&f.json, "json", false, "print what was done as JSON")
 	f.image.register(fl)
 	return c
 }
@@ -117,8 +114,7 @@ func (f *loadFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return stopped(cmd.Context(), err)
 	}
-	progress := newProgress(cmd.ErrOrStderr())
-	began := time.Now()
+	progress := newProgress(cmd)
 	progress.show("%s: asking what it has", runtime)
 	r, err := runtime.Load(cmd.Context(), file.Image, names, load.Options{Progress: func(sent int64) {
 		progress.show("%s: %s sent", runtime, formatBytes(sent))
@@ -127,9 +123,7 @@ func (f *loadFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return stopped(cmd.Context(), err)
 	}
-	if !f.quiet {
-		progress.say("%s: %s in %.1f s", runtime, sentText(r), time.Since(began).Seconds())
-	}
+	progress.say("%s: %s in %s", runtime, sentText(r), progress.elapsed())
 	name := r.ID
 	if len(names) > 0 {
 		name = names[0]
@@ -152,8 +146,6 @@ func (f *loadFlags) print(w io.Writer, runtime load.Runtime, img *imagefile.Imag
 			out.BytesSent = &r.BytesSent
 		}
 		return writeJSON(w, out)
-	case f.quiet:
-		return nil
 	case len(names) == 0:
 		_, err := fmt.Fprintln(w, r.ID)
 		return err

@@ -115,7 +115,7 @@ func (f *lockFlags) run(cmd *cobra.Command) error {
 		Update:    f.update,
 		UpdateAll: f.updateAll,
 	}
-	progress := newProgress(cmd.ErrOrStderr())
+	progress := newProgress(cmd)
 	o.Progress = func(p lock.Progress) {
 		if p.Found == 0 {
 			progress.show("looking up roots, %s", formatBytes(p.Looked))
@@ -154,9 +154,9 @@ func (f *lockFlags) run(cmd *cobra.Command) error {
 		what = "written"
 	}
 	if changed && old != nil {
-		progress.say("%s", diffText(lock.Compare(old, l), false))
+		progress.write(diffText(lock.Compare(old, l), false) + "\n")
 	}
-	progress.say("%s %s: %d store paths, %d layers", output, what, len(l.Paths), len(l.Plan.Layers))
+	progress.say("%s %s in %s: %d store paths, %d layers", output, what, progress.elapsed(), len(l.Paths), len(l.Plan.Layers))
 	return nil
 }
 

@@ -59,7 +59,7 @@ way to PATH aren't followed.
 	}
 	fl := c.Flags()
 	fl.BoolVarP(&f.recursive, "recursive", "r", false, "all that is below the path")
-	fl.BoolVar(&f.json, "json", false, "write JSON, an object a line")
+	fl.BoolVar(&f.json, "json", false, "print JSON, an object a line")
 	f.image.register(fl)
 	return c
 }

@@ -5,9 +5,9 @@
 // Here are the command lines only; what they do is in tool/lock, tool/layer and tool/image.
 //
 // The rules of what it says: results go to standard output; errors to standard
-// error, each "strata: error: …" or "strata: warning: …", some with a "strata: hint: …"; progress to standard
-// error, and only if that is a terminal. Exit codes: 0, 1 for a failure, 2 for a
-// command line that makes no sense.
+// error, each "strata: error: …" or "strata: warning: …", some with a "strata: hint: …"; to standard error, too, how far the work
+// is, on a terminal, and in the end what was done (unless --quiet). Exit codes: 0, 1 for a failure, 2 for a command line that
+// makes no sense.
 package main
 
 import (

@@ -35,19 +35,14 @@ A path that Guix' cache offers in several compressions is copied in the one that
 the lock names.`,
 		Example: `  strata mirror mirror
   strata mirror --lock images/strata.lock.json https://nix.example.com`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usagef("strata mirror: want one folder or URL, found %d", len(args))
-			}
-			return nil
-		},
+		Args: oneArgument("folder or URL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd, args[0])
 		},
 	}
 	fl := c.Flags()
 	fl.StringVar(&f.lock, "lock", lock.DefaultFile, "the lock `FILE`")
-	fl.BoolVar(&f.json, "json", false, "say what was done as JSON")
+	fl.BoolVar(&f.json, "json", false, "print what was done as JSON")
 	f.network.register(fl)
 	return c
 }
@@ -65,7 +60,7 @@ func (f *mirrorFlags) run(cmd *cobra.Command, target string) error {
 	if err != nil {
 		return err
 	}
-	progress := newProgress(cmd.ErrOrStderr())
+	progress := newProgress(cmd)
 	result, caches, err := binarycache.Mirror(cmd.Context(), c, binarycache.MirrorOptions{
 		Lock:     l,
 		Client:   client,
@@ -75,6 +70,7 @@ func (f *mirrorFlags) run(cmd *cobra.Command, target string) error {
 	if err != nil {
 		return stopped(cmd.Context(), err)
 	}
+	progress.sayCopied(c, result)
 	if f.json {
 		report := newCacheReport(c, result)
 		report.Mirrors = map[string][]string{}
@@ -83,7 +79,6 @@ func (f *mirrorFlags) run(cmd *cobra.Command, target string) error {
 		}
 		return writeJSON(cmd.OutOrStdout(), report)
 	}
-	progress.sayCopied(c, result)
 	for _, cache := range caches {
 		progress.say("in caches of strata.json: %s", fmt.Sprintf(`{"url": %q, "mirrors": [%q]}`, cache, c.URL()))
 	}

@@ -60,7 +60,7 @@ Sizes are those of NARs: unpacked bytes.`,
 	fl.StringVar(&f.against, "against", "", "an older lock `FILE`, to say what the update from it sends")
 	fl.BoolVar(&f.fresh, "fresh", false, "plan anew, without the plan that the lock has")
 	fl.StringVar(&f.strategy, "strategy", "", "with --fresh or --protocol, the `STRATEGY`: "+strings.Join(plan.Strategies(), ", "))
-	fl.BoolVar(&f.json, "json", false, "write JSON")
+	fl.BoolVar(&f.json, "json", false, "print JSON")
 	fl.StringVar(&f.protocol, "protocol", "", "answer one request of a simulator on standard input, by the protocol `NAME`: "+planProtocol)
 	return c
 }

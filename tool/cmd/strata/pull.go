@@ -38,12 +38,7 @@ where a tag may come to mean another image. On any error a layout that wasn't th
 		Example: `  strata pull debian:12-slim --platform linux/amd64 --shallow -o debian.oci
   strata pull registry.example.org/team/base@sha256:… -o base.oci
   strata pull debian:12-slim --platform linux/arm64 --resolve`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return usagef("strata pull: want one reference, found %d arguments", len(args))
-			}
-			return nil
-		},
+		Args: oneArgument("reference"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd, args[0])
 		},
@@ -73,7 +68,7 @@ func (f *pullFlags) run(cmd *cobra.Command, reference string) error {
 	if err != nil {
 		return err
 	}
-	t := newTransfer(cmd.ErrOrStderr(), f.quiet)
+	t := newTransfer(newConsole(cmd))
 	client, err := f.client(credentials, t, 0)
 	if err != nil {
 		return err

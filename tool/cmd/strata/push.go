@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -46,7 +47,7 @@ func newPushCommand() *cobra.Command {
 		Short: "Send an image to a registry, as far as it lacks it",
 		Long: `Makes a repository hold an image, or an index with its images, and has tags name it.
 IMAGE is an OCI image layout or an archive (docker's, OCI's, or what strata build writes); a target of
-Bazel's that was built (//app:image); or what the rule image_push writes for ` + "`bazel run`" + `.
+Bazel's that was built (//app:image); an image in a registry, which is copied; or what the rule image_push writes for ` + "`bazel run`" + `.
 
 The registry is asked before anything is sent. What it has costs one request; what another of its
 repositories has is mounted (--from). Only what it lacks is opened: in IMAGE itself, in a
@@ -61,11 +62,12 @@ whom --insecure names.
 The references are printed to standard output, the one with the digest first.`,
 		Example: `  strata push web.tar registry.example.org/team/web:1.0
   strata push web.oci registry.example.org/team/web --tag 1.0 --tag latest
+  strata push registry.example.org/team/web:1.0 mirror.example.org/web:1.0
   bazel run //app:push -- --repository team/staging --tag $USER
   bazel run //app:push -- --remote-cache grpcs://cache.example.org --json`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
-				return usagef("strata push: want an image and a reference, found %d arguments", len(args))
+				return usagef("want an image and at most one reference, found %d arguments", len(args))
 			}
 			return nil
 		},
@@ -118,22 +120,18 @@ func (f *pushFlags) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	image, err := imagePath(cmd, args[0])
-	if err != nil {
-		return err
-	}
-	src, err := f.open(image)
-	if err != nil {
-		return err
-	}
-	defer src.close()
-
-	t := newTransfer(cmd.ErrOrStderr(), f.quiet)
+	t := newTransfer(newConsole(cmd))
 	client, err := f.client(credentials, t, f.chunk)
 	if err != nil {
 		return err
 	}
 	defer client.CloseIdleConnections()
+	src, err := f.source(cmd, client, args[0])
+	if err != nil {
+		return ended(ctx, t, err)
+	}
+	defer src.close()
+
 	push := registry.Push{Content: src.content, Sources: src.sources, Recheck: f.recheck}
 	if push.Repository, push.Tags, err = f.target(client, src, args[1:]); err != nil {
 		return err
@@ -181,6 +179,39 @@ type pushJSON struct {
 	There     tally    `json:"there"`
 	Mounted   tally    `json:"mounted"`
 	Requests  int64    `json:"requests"`
+}
+
+// source reads what IMAGE is, but no layer: those of an image in a registry are taken from there, or mounted.
+func (f *pushFlags) source(cmd *cobra.Command, client *registry.Client, arg string) (*pushSource, error) {
+	if !isReference(arg) {
+		path, err := imagePath(cmd, arg)
+		if err != nil {
+			return nil, err
+		}
+		return f.open(path)
+	}
+	ref, err := client.Reference(arg)
+	if err != nil {
+		return nil, &usageError{err}
+	}
+	dir, err := os.MkdirTemp("", "strata-push-*")
+	if err != nil {
+		return nil, err
+	}
+	layout := filepath.Join(dir, "image")
+	var s *pushSource
+	if _, err = client.Pull(cmd.Context(), registry.Pull{Reference: ref, Shallow: true, Dir: layout}); err != nil {
+		err = adviseReference(arg, err)
+	} else {
+		s, err = f.open(layout)
+	}
+	if err != nil {
+		os.RemoveAll(dir)
+		return nil, err
+	}
+	opened := s.close
+	s.close = func() { opened(); os.RemoveAll(dir) }
+	return s, nil
 }
 
 // open reads what IMAGE is, but no blob.

@@ -29,7 +29,7 @@ func described(t *testing.T, lockFile string) (dir string, layers []builtLayer) 
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &builder{lock: l, client: fetch.New(fetch.Options{Dir: lock.Folder(lockFile)}), progress: newProgress(io.Discard)}
+	b := &builder{lock: l, client: fetch.New(fetch.Options{Dir: lock.Folder(lockFile)}), progress: &progress{console: console{w: io.Discard}}}
 	var plans []plan.Layer
 	for _, name := range l.Plan.Images["web"]["x86_64-linux"][:5] {
 		plans = append(plans, plan.Layer{Name: name, Paths: l.Plan.Layers[name]})

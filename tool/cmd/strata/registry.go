@@ -51,7 +51,6 @@ func (f *trustFlags) authorities() (*x509.CertPool, error) {
 type registryFlags struct {
 	trust   trustFlags
 	jobs    int
-	quiet   bool
 	json    bool
 	network fetchFlags
 }
@@ -59,7 +58,6 @@ type registryFlags struct {
 func (f *registryFlags) register(fl *pflag.FlagSet) {
 	f.trust.register(fl)
 	fl.IntVar(&f.jobs, "jobs", 0, "how many blobs `N` are under way at once (default 8)")
-	fl.BoolVarP(&f.quiet, "quiet", "q", false, "say nothing on the way")
 	fl.BoolVar(&f.json, "json", false, "print what was done as JSON")
 	f.network.register(fl)
 }

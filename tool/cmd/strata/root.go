@@ -120,7 +120,12 @@ bit, without Nix or Guix on the machine: out of a binary cache.
   strata pull    fetches an image from a registry, with or without its layers
   strata serve   serves images to pull: built ones, and packages by name
   strata cache   writes a signed binary cache from store paths on disk
-  strata mirror  copies what a lock names into a cache of your own`,
+  strata mirror  copies what a lock names into a cache of your own
+  strata version says which strata this is`,
+		Example: `  strata lock
+  strata build --root web --tag web:dev -o web.tar
+  strata load web.tar
+  strata build --help`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
@@ -130,6 +135,7 @@ bit, without Nix or Guix on the machine: out of a binary cache.
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
+	root.PersistentFlags().BoolP(quietFlag, "q", false, "print results, warnings and errors alone, not what is done on the way and what was done")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	commands := []*cobra.Command{
 		newLockCommand(), newPlanCommand(), newDiffCommand(), newVerifyCommand(),

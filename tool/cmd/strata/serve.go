@@ -41,7 +41,6 @@ type serveFlags struct {
 	maxConnections int
 	grace          time.Duration
 	json           bool
-	quiet          bool
 	network        fetchFlags
 }
 
@@ -61,7 +60,9 @@ What was made is kept in --cache, where each layer is made once.
 With --image, images that lie on the disk are served as they are, and as they are built anew.
 
 It listens on this machine alone, and speaks plain HTTP, unless told otherwise. It stops on Ctrl-C and SIGTERM;
-what runs may come to its end. It may be killed at any time.`,
+what runs may come to its end. It may be killed at any time.
+
+A line is logged for each request and each thing made; with --quiet, for what failed alone.`,
 		Example: `  strata serve    # and, elsewhere: docker run -it 127.0.0.1:5000/shell/git
   strata serve --project images/strata.json --channel nixos-25.05
   strata serve --image web=bazel-bin/app/image.tar --image api:dev=api.oci
@@ -87,7 +88,6 @@ what runs may come to its end. It may be killed at any time.`,
 	fl.IntVar(&f.maxConnections, "max-connections", 1000, "how many connections `N` may be open; 0: any")
 	fl.DurationVar(&f.grace, "grace", 10*time.Second, "the `TIME` that requests have to end when it is stopped")
 	fl.BoolVar(&f.json, "json", false, "log as JSON, an object a line")
-	fl.BoolVarP(&f.quiet, "quiet", "q", false, "log nothing but what failed")
 	f.network.register(fl)
 	return c
 }
@@ -96,7 +96,7 @@ func (f *serveFlags) run(cmd *cobra.Command) error {
 	if err := f.check(); err != nil {
 		return &usageError{err}
 	}
-	log := &serveLog{w: cmd.ErrOrStderr(), json: f.json, quiet: f.quiet}
+	log := &serveLog{w: cmd.ErrOrStderr(), json: f.json, quiet: newConsole(cmd).quiet}
 	var sources []serve.Source
 	if len(f.images) > 0 {
 		images := new(serve.Images)

@@ -103,8 +103,7 @@ func writeOutput(cmd *cobra.Command, output string, write func(io.Writer) error)
 		defer file.Abort()
 		to = file
 	}
-	progress := newProgress(cmd.ErrOrStderr())
-	began := time.Now()
+	progress := newProgress(cmd)
 	counted := &countingWriter{w: to, tell: func(n int64) { progress.show("%s written", formatBytes(n)) }}
 	buffered := bufio.NewWriterSize(counted, 1<<20)
 	err := write(buffered)
@@ -116,7 +115,7 @@ func writeOutput(cmd *cobra.Command, output string, write func(io.Writer) error)
 		err = file.Commit()
 	}
 	if err == nil {
-		progress.say("%s written in %.1f s", formatBytes(counted.n), time.Since(began).Seconds())
+		progress.say("%s written in %s", formatBytes(counted.n), progress.elapsed())
 	}
 	return err
 }

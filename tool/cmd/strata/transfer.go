@@ -3,13 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/opencontainers/go-digest"
-	"golang.org/x/term"
 
 	"github.com/rules-strata/rules_strata/tool/registry"
 )
@@ -17,17 +15,13 @@ import (
 // transfer shows blobs on their way. On a terminal: a line for each that is under way, with its bytes and rate, and a total
 // below. Elsewhere, as in CI: a plain line when one is over. Quiet: nothing.
 type transfer struct {
-	mu       sync.Mutex
-	w        io.Writer
-	terminal bool
-	quiet    bool
-	start    time.Time
-	shown    time.Time
-	lines    int // on the terminal now
-	width    int
-	order    []digest.Digest
-	blobs    map[digest.Digest]*onTheWay
-	moved    int64
+	console
+	mu    sync.Mutex
+	shown time.Time
+	lines int // on the terminal now
+	order []digest.Digest
+	blobs map[digest.Digest]*onTheWay
+	moved int64
 }
 
 // onTheWay is what is known of one blob.
@@ -36,13 +30,8 @@ type onTheWay struct {
 	begun time.Time
 }
 
-func newTransfer(w io.Writer, quiet bool) *transfer {
-	t := &transfer{w: w, quiet: quiet, start: time.Now(), blobs: map[digest.Digest]*onTheWay{}}
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("CI") == "" {
-		t.terminal = true
-		t.width, _, _ = term.GetSize(int(f.Fd()))
-	}
-	return t
+func newTransfer(c console) *transfer {
+	return &transfer{console: c, blobs: map[digest.Digest]*onTheWay{}}
 }
 
 // verbs are what is said of a blob.
@@ -119,14 +108,6 @@ func (t *transfer) draw() {
 // maxLines is how many blobs are shown at once.
 const maxLines = 8
 
-// cut keeps a line from being broken in two, which erase wouldn't know of.
-func (t *transfer) cut(s string) string {
-	if t.width > 0 && len(s) >= t.width {
-		return s[:t.width-1]
-	}
-	return s
-}
-
 func (t *transfer) erase(out *strings.Builder) {
 	for ; t.lines > 0; t.lines-- {
 		out.WriteString("\x1b[A\x1b[2K")
@@ -144,9 +125,6 @@ func (t *transfer) end(format string, args ...any) {
 	}
 	io.WriteString(t.w, out.String())
 }
-
-// elapsed is the time since the beginning, as people read it.
-func (t *transfer) elapsed() string { return seconds(time.Since(t.start)) }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 

@@ -19,7 +19,7 @@ func blobOf(name string, size int64) ocispec.Descriptor {
 // Where no terminal is, there is a line for each blob that moved, when it is over, and none on the way.
 func TestTransfer_Plain(t *testing.T) {
 	var out bytes.Buffer
-	tr := newTransfer(&out, false)
+	tr := newTransfer(console{w: &out})
 	a, b := blobOf("a", 2_000_000), blobOf("b", 5)
 	tr.show(registry.Event{Descriptor: a, State: registry.Sending, Done: 1000})
 	tr.show(registry.Event{Descriptor: b, State: registry.There, Done: 5})
@@ -30,7 +30,7 @@ func TestTransfer_Plain(t *testing.T) {
 		t.Errorf("it says %q", lines)
 	}
 	out.Reset()
-	tr = newTransfer(&out, true)
+	tr = newTransfer(console{w: &out, quiet: true})
 	tr.show(registry.Event{Descriptor: a, State: registry.Sent, Done: 2_000_000})
 	tr.end("pushed %d", 1)
 	if out.Len() > 0 {
@@ -42,7 +42,7 @@ func TestTransfer_Plain(t *testing.T) {
 // end the last word alone is left.
 func TestTransfer_Terminal(t *testing.T) {
 	var out bytes.Buffer
-	tr := newTransfer(&out, false)
+	tr := newTransfer(console{w: &out})
 	tr.terminal, tr.width = true, 40
 	for i := range maxLines + 3 {
 		d := blobOf(fmt.Sprint(i), 1000)

@@ -63,7 +63,7 @@ hash, and what the path refers to must be in the image.
 	fl.StringArrayVar(&f.publicKeys, "public-key", nil, "in place of a project file's: a `KEY` whose signatures are trusted, as for strata lock; repeatable")
 	fl.StringArrayVar(&f.allowUnsigned, "allow-unsigned", nil, "in place of a project file's: the `URL` of a cache, as the lock has it, whose paths need no signature; repeatable")
 	fl.BoolVar(&f.deep, "deep", false, "read every NAR")
-	fl.BoolVar(&f.json, "json", false, "write what was found as JSON")
+	fl.BoolVar(&f.json, "json", false, "print what was found as JSON")
 	f.registries.register(fl)
 	f.network.register(fl)
 	return c
@@ -92,7 +92,7 @@ func (f *verifyFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	progress := newProgress(cmd.ErrOrStderr())
+	progress := newProgress(cmd)
 	o := lock.VerifyOptions{
 		Client: client,
 		Deep:   f.deep,

@@ -39,7 +39,7 @@ func (f *verifyFlags) runImage(cmd *cobra.Command, arg string) error {
 			return err
 		}
 	}
-	file, path, err := (&imageFlags{trust: f.registries}).openAll(cmd, arg)
+	file, path, err := (&imageFlags{trust: f.registries, network: f.network}).openAll(cmd, arg)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (f *verifyFlags) runImage(cmd *cobra.Command, arg string) error {
 	if file.Form == imagefile.DockerArchive || file.Form == imagefile.Parts {
 		return &hinted{fmt.Errorf("%s: a %s names no blob by its digest, so there is little to check", arg, file.Form), "make an archive or a layout of it first: strata stream -o FILE"}
 	}
-	progress := newProgress(cmd.ErrOrStderr())
+	progress := newProgress(cmd)
 	progress.show("reading %s", arg)
 	defer progress.clear()
 	report, err := validate.Image(cmd.Context(), path)

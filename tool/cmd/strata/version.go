@@ -21,6 +21,7 @@ func newVersionCommand() *cobra.Command {
 		Short: "Say which strata this is, and which formats it writes",
 		Long: `Prints the release, the version of the layers' format and that of the lock.
 Releases with the same layer format make the same layers, bit for bit.`,
+		Example: "  strata version",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "strata %s (layer format %d, lock version %d, %s, %s/%s)\n",
 				version, digestfile.FormatVersion, lock.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
