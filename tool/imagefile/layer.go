@@ -166,16 +166,22 @@ func (l *Layer) uncompressed() (_ io.ReadCloser, err error) {
 		}
 	}()
 	in := bufio.NewReaderSize(blob, 128<<10)
-	head, err := in.Peek(magicSize)
-	if err != nil && err != io.EOF {
-		return nil, err
-	}
-	z, err := decompress(in, compressionOf(head))
+	z, err := Decompress(in)
 	if err != nil {
 		return nil, err
 	}
 	u := &tarReader{z, in, blob}
 	return readCloser{store.NewVerifiedReader(u, -1, want, "Tar"), u}, nil
+}
+
+// Decompress opens a layer's tar in what r holds, whatever its compression is. Nothing is checked against a digest, and to close
+// it doesn't close r.
+func Decompress(r *bufio.Reader) (io.ReadCloser, error) {
+	head, err := r.Peek(magicSize)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	return decompress(r, compressionOf(head))
 }
 
 // decompress opens what r holds by a compression that [compressionOf] has told. To close it doesn't close r.

@@ -39,6 +39,20 @@ type recordLayer struct {
 
 func (r *record) digest() digest.Digest { return digest.FromString(r.Manifest) }
 
+// where are the layers that store paths lie in.
+func (r *record) where() map[store.Path]digest.Digest {
+	where := map[store.Path]digest.Digest{}
+	for _, l := range r.Layers {
+		if l.Recipe.Links {
+			continue
+		}
+		for _, p := range l.Recipe.Paths {
+			where[p] = l.Digest
+		}
+	}
+	return where
+}
+
 // documents and blobs by which the record may be looked up.
 func (r *record) digests() []digest.Digest {
 	all := []digest.Digest{r.digest(), digest.FromString(r.Config)}
@@ -86,13 +100,17 @@ func (s *Registry) image(ctx context.Context, c *contents) (*record, error) {
 		if r := s.record(key); r != nil {
 			return r, nil
 		}
-		done, err := s.turn(ctx, s.builds)
+		if err := s.refused.of(key); err != nil {
+			return nil, err
+		}
+		done, err := s.builds.enter(ctx, serve.ClientOf(ctx))
 		if err != nil {
 			return nil, err
 		}
 		defer done()
 		r, err := s.makeImage(ctx, c)
 		if err != nil {
+			s.refused.remember(key, err)
 			return nil, err
 		}
 		b, err := json.Marshal(r)
@@ -126,14 +144,24 @@ func (s *Registry) makeImage(ctx context.Context, c *contents) (*record, error) 
 		return nil, err
 	}
 	files := make([]*digestfile.File, len(recipes))
-	g, ctx := errgroup.WithContext(ctx)
-	for i, r := range recipes {
+	links := len(recipes) - 1 // They are read out of the others.
+	g, of := errgroup.WithContext(ctx)
+	for i, r := range recipes[:links] {
 		g.Go(func() (err error) {
-			files[i], err = s.layer(ctx, l, r)
+			files[i], err = s.layer(of, l, r, nil)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	where := map[store.Path]digest.Digest{}
+	for i, r := range recipes[:links] {
+		for _, p := range r.Paths {
+			where[p] = files[i].Descriptor.Digest
+		}
+	}
+	if files[links], err = s.layer(ctx, l, recipes[links], where); err != nil {
 		return nil, err
 	}
 	img, err := image.Build(s.settings(c), files)

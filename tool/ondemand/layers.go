@@ -80,7 +80,8 @@ func hashOf(v any) string {
 
 // layer returns what is known of a layer, and makes it if it was never made; its blob may be gone since. However many
 // ask for a layer at once, it is made once.
-func (s *Registry) layer(ctx context.Context, l *lock.Lock, r recipe) (*digestfile.File, error) {
+// Where are the layers that store paths lie in, as far as they are known, by which a layer of links needs no NAR.
+func (s *Registry) layer(ctx context.Context, l *lock.Lock, r recipe, where map[store.Path]digest.Digest) (*digestfile.File, error) {
 	key := s.key(l, r)
 	return do(ctx, s, &s.layers, key, func(ctx context.Context) (*digestfile.File, error) {
 		name := layersDir + "/" + key
@@ -89,19 +90,19 @@ func (s *Registry) layer(ctx context.Context, l *lock.Lock, r recipe) (*digestfi
 				return file, nil
 			}
 		}
-		return s.makeLayer(ctx, l, r, key)
+		return s.makeLayer(ctx, l, r, where, key)
 	})
 }
 
 // remake makes the blob of a layer anew that the cache has lost. It must come to the same digest.
-func (s *Registry) remake(ctx context.Context, l *lock.Lock, r recipe, want digest.Digest) error {
+func (s *Registry) remake(ctx context.Context, l *lock.Lock, r recipe, where map[store.Path]digest.Digest, want digest.Digest) error {
 	key := s.key(l, r)
 	file, err := do(ctx, s, &s.layers, "again "+key, func(ctx context.Context) (*digestfile.File, error) {
 		if in, err := s.cache.blob(ctx, want); err == nil { // Somebody was faster.
 			in.Close()
 			return nil, nil
 		}
-		return s.makeLayer(ctx, l, r, key)
+		return s.makeLayer(ctx, l, r, where, key)
 	})
 	if err == nil && file != nil && file.Descriptor.Digest != want {
 		err = fmt.Errorf("layer %s made anew is %s: another release of strata made it", want, file.Descriptor.Digest)
@@ -109,7 +110,7 @@ func (s *Registry) remake(ctx context.Context, l *lock.Lock, r recipe, want dige
 	return err
 }
 
-func (s *Registry) makeLayer(ctx context.Context, l *lock.Lock, r recipe, key string) (*digestfile.File, error) {
+func (s *Registry) makeLayer(ctx context.Context, l *lock.Lock, r recipe, where map[store.Path]digest.Digest, key string) (*digestfile.File, error) {
 	select {
 	case s.workers <- struct{}{}:
 		defer func() { <-s.workers }()
@@ -123,7 +124,7 @@ func (s *Registry) makeLayer(ctx context.Context, l *lock.Lock, r recipe, key st
 	defer f.Abort()
 	var file *digestfile.File
 	if r.Links {
-		file, err = s.writeLinks(ctx, f, l, r)
+		file, err = s.writeLinks(ctx, f, l, r, where)
 	} else {
 		file, err = s.writePaths(ctx, f, l, r)
 	}
@@ -173,8 +174,9 @@ func (s *Registry) writePaths(ctx context.Context, f *atomicfile.File, l *lock.L
 const linksVersion = 1
 
 // writeLinks writes the layer that lies on those of the store paths: /bin and all else that the packages have, as links; users,
-// and a place for temporary files. Of two packages with a file in one place, the first has it.
-func (s *Registry) writeLinks(ctx context.Context, f *atomicfile.File, l *lock.Lock, r recipe) (*digestfile.File, error) {
+// and a place for temporary files. Of two packages with a file in one place, the first has it. What the packages have is read out of
+// the layers that where names; of those that are gone, out of their NARs.
+func (s *Registry) writeLinks(ctx context.Context, f *atomicfile.File, l *lock.Lock, r recipe, where map[store.Path]digest.Digest) (*digestfile.File, error) {
 	spec := &filelayer.Spec{Options: filelayer.Options{Collisions: filelayer.CollisionsFirst}}
 	add := func(e filelayer.Entry) { spec.Entries = append(spec.Entries, e) }
 	for _, p := range r.Paths {
@@ -190,14 +192,28 @@ func (s *Registry) writeLinks(ctx context.Context, f *atomicfile.File, l *lock.L
 	sticky := uint16(0o1777)
 	add(filelayer.Entry{Type: filelayer.TypeDirectory, Path: "tmp", Mode: &sticky, By: "/tmp"})
 	o := s.layerOptions(f)
+	seen := &outlines{cache: s.cache, where: where, tempFile: o.TempFile}
+	defer seen.close()
+	if err := seen.read(ctx, r.Paths...); err != nil {
+		return nil, err
+	}
+	nar := func(p store.Path) layer.NAR {
+		if n, ok := seen.nar(p); ok {
+			return n
+		}
+		return l.NAR(s.o.Client, p)
+	}
 	file, err := filelayer.Write(ctx, f, spec, filelayer.Sources{
-		NAR: func(p store.Path) (layer.NAR, error) { return l.NAR(s.o.Client, p), nil },
+		NAR: func(p store.Path) (layer.NAR, error) { return nar(p), nil },
 		// What a profile links is as good as its own, and there is room for what other packages have beside it.
 		Follow: func(p store.Path) (layer.NAR, bool) {
 			if l.Paths[p] == nil {
 				return layer.NAR{}, false
 			}
-			return l.NAR(s.o.Client, p), true
+			if err := seen.read(ctx, p); err != nil {
+				return layer.NAR{}, false // Only if ctx has ended, or the disk is full.
+			}
+			return nar(p), true
 		},
 		TempFile: o.TempFile,
 	}, o)
@@ -229,7 +245,7 @@ func (s *Registry) openBlob(ctx context.Context, d digest.Digest) (*os.File, err
 		if err != nil {
 			return nil, fmt.Errorf("the lock of image %s: %w", rec.digest(), err)
 		}
-		if err := s.remake(ctx, l, rec.Layers[at].Recipe, d); err != nil {
+		if err := s.remake(ctx, l, rec.Layers[at].Recipe, rec.where(), d); err != nil {
 			return nil, err
 		}
 	}

@@ -50,7 +50,8 @@ type Options struct {
 	Refresh time.Duration
 	// Builds is how many images are made at once; others wait. Default: 4.
 	Builds int
-	// MaxWaiting is how many images may wait to be made; who asks for one more is told to come back later. Default: 64.
+	// MaxWaiting is how many images may wait to be made, and how many names to be looked up; who asks for one more is told to
+	// come back later, unless another client has more waiting, which is told so then. Default: 64.
 	MaxWaiting int
 	// Workers is how many layers are made at once; each may need 200 MB of memory. Default: as many as GOMAXPROCS, at most 4.
 	Workers int
@@ -66,8 +67,6 @@ const (
 	defaultBuilds       = 4
 	defaultMaxWaiting   = 64
 	maxDefaultWorkers   = 4
-	// retryAfter is when who was turned away may come back.
-	retryAfter = 10 * time.Second
 )
 
 // Registry makes images of packages. It is a [serve.Source].
@@ -80,9 +79,8 @@ type Registry struct {
 	cancel context.CancelFunc
 
 	names, images, layers singleflight.Group // by name, by image key, by layer key
-	lookups, builds       chan struct{}
+	lookups, builds       *queue
 	workers               chan struct{}
-	waiting               atomic.Int64
 	made                  atomic.Int64 // layers, for tests
 
 	running sync.WaitGroup
@@ -91,6 +89,7 @@ type Registry struct {
 	// keys are the keys of the images that have a manifest, config or blob.
 	keys     map[digest.Digest][]string
 	resolved map[string]resolution
+	refused  refusals
 	// knownPaths and knownCaches are what locks said before: their signatures are checked each time.
 	knownPaths  map[store.Path]*lock.Path
 	knownCaches []string
@@ -131,7 +130,7 @@ func New(o Options) (*Registry, error) {
 	s := &Registry{
 		o: o, cache: c,
 		lists:   &lists{client: o.Client, dir: filepath.Join(dir, listsDir), refresh: o.Refresh, log: o.Log, known: map[string]*keptList{}},
-		lookups: make(chan struct{}, o.Builds), builds: make(chan struct{}, o.Builds), workers: make(chan struct{}, o.Workers),
+		lookups: newQueue(o.Builds, o.MaxWaiting), builds: newQueue(o.Builds, o.MaxWaiting), workers: make(chan struct{}, o.Workers),
 		keys: map[digest.Digest][]string{}, resolved: map[string]resolution{},
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
@@ -169,7 +168,7 @@ func do[T any](ctx context.Context, s *Registry, g *singleflight.Group, key stri
 		s.running.Add(1)
 		s.mu.Unlock()
 		defer s.running.Done()
-		return f(s.ctx)
+		return f(serve.WithClient(s.ctx, serve.ClientOf(ctx))) // The first one's: the turn is taken for that client.
 	})
 	select {
 	case r := <-result:
@@ -208,22 +207,6 @@ func (s *Registry) named(ctx context.Context, repository, tag string) (*record, 
 		return nil, err
 	}
 	return s.image(ctx, c)
-}
-
-// turn waits for one of slots, which the caller gives back by done. Where too many wait, it is an error.
-func (s *Registry) turn(ctx context.Context, slots chan struct{}) (done func(), err error) {
-	defer s.waiting.Add(-1)
-	if s.waiting.Add(1) > int64(s.o.MaxWaiting) && len(slots) == cap(slots) {
-		e := serve.Errorf(serve.CodeTooMany, "%d images wait to be made", s.o.MaxWaiting)
-		e.RetryAfter = retryAfter
-		return nil, e
-	}
-	select {
-	case slots <- struct{}{}:
-		return func() { <-slots }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
 }
 
 // Blob implements [serve.Source].

@@ -27,6 +27,7 @@ import (
 
 	"github.com/rules-strata/rules_strata/tool/fetch"
 	"github.com/rules-strata/rules_strata/tool/layer"
+	"github.com/rules-strata/rules_strata/tool/lock"
 	"github.com/rules-strata/rules_strata/tool/project"
 	"github.com/rules-strata/rules_strata/tool/serve"
 	"github.com/rules-strata/rules_strata/tool/store"
@@ -538,7 +539,7 @@ func TestRegistry_Waiting(t *testing.T) {
 	<-asked
 	go func() { _, err := pull(t.Context(), host, "sed"); stays <- err }()
 	go pull(ctx, host, "gnugrep") // waits
-	for s.waiting.Load() == 0 {
+	for s.builds.length() == 0 {
 		time.Sleep(time.Millisecond)
 	}
 	resp, err := http.Get("http://" + host + "/v2/zlib/manifests/latest")
@@ -662,5 +663,78 @@ func TestRegistry_Compression(t *testing.T) {
 	}
 	if len(digests) != len(layer.Compressions()) {
 		t.Errorf("%d images of %d compressions", len(digests), len(layer.Compressions()))
+	}
+}
+
+// What was refused is refused again for a while, without looking.
+func TestRegistry_Refused(t *testing.T) {
+	s := open(t, Options{MaxImageSize: 1000})
+	refused := func() bool {
+		_, err := s.Manifest(t.Context(), "sed", "latest")
+		var e *serve.Error
+		return errors.As(err, &e) && e.Code == serve.CodeDenied
+	}
+	if !refused() {
+		t.Fatal("an image that is too large")
+	}
+	s.o.MaxImageSize = 1 << 30
+	if !refused() {
+		t.Error("it was looked again")
+	}
+	for key, r := range s.refused.last {
+		r.until = time.Now().Add(-time.Second)
+		s.refused.last[key] = r
+	}
+	if refused() {
+		t.Error("it is refused for ever")
+	}
+	if s.refused.remember("x", errors.New("the network is down")); s.refused.of("x") != nil {
+		t.Error("what may go at once is remembered")
+	}
+	for i := range 2*maxRefusals + 10 {
+		s.refused.remember(fmt.Sprint(i), serve.Errorf(serve.CodeDenied, "no"))
+	}
+	if n := len(s.refused.last); n > maxRefusals {
+		t.Errorf("%d are remembered", n)
+	}
+}
+
+// The links to what packages have are made out of the layers, so that each NAR is fetched once; where a layer is gone, out of the
+// NARs, and come to the same bytes.
+func TestRegistry_EachNarOnce(t *testing.T) {
+	var fetched sync.Map
+	url := cacheServer(t, func(r *http.Request) {
+		if strings.Contains(r.URL.Path, ".nar") && !strings.HasSuffix(r.URL.Path, ".narinfo") {
+			n, _ := fetched.LoadOrStore(r.URL.Path, new(atomic.Int64))
+			n.(*atomic.Int64).Add(1)
+		}
+	})
+	for _, compression := range layer.Compressions() {
+		fetched.Clear()
+		s := open(t, Options{Project: webProject(t, url), MaxLayers: 5, Compression: compression})
+		if _, err := s.Manifest(t.Context(), "shell/web", "latest"); err != nil {
+			t.Fatal(err)
+		}
+		nars := 0
+		fetched.Range(func(path, n any) bool {
+			nars++
+			if n := n.(*atomic.Int64).Load(); n != 1 {
+				t.Errorf("%s: %s was fetched %d times", compression, path, n)
+			}
+			return true
+		})
+		if nars < 10 {
+			t.Errorf("%s: %d NARs were fetched", compression, nars)
+		}
+		record := s.record(strings.TrimPrefix(s.cache.names(imagesDir)[0], imagesDir+"/"))
+		l, err := lock.Parse([]byte(record.Lock))
+		if err != nil {
+			t.Fatal(err)
+		}
+		top := record.Layers[len(record.Layers)-1]
+		file, err := s.makeLayer(t.Context(), l, top.Recipe, nil, s.key(l, top.Recipe))
+		if err != nil || file.Descriptor.Digest != top.Digest {
+			t.Errorf("%s: out of NARs the links are %v (%v), out of layers %s", compression, file, err, top.Digest)
+		}
 	}
 }

@@ -129,7 +129,7 @@ func (s *Registry) resolve(ctx context.Context, repository, tag string) (*conten
 	if ok {
 		return known.contents, known.err
 	}
-	done, err := s.turn(ctx, s.lookups)
+	done, err := s.lookups.enter(ctx, serve.ClientOf(ctx))
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ type handler struct{ source Source }
 // ServeHTTP implements [http.Handler]. What a client isn't told of an error, an [Event] has.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Docker-Distribution-API-Version", "registry/2.0")
-	if err := h.serve(w, r); err != nil {
+	if err := h.serve(w, r.WithContext(WithClient(r.Context(), clientOf(r)))); err != nil {
 		e := asError(err)
 		if told, ok := w.(interface{ failed(error) }); ok {
 			told.failed(err)

@@ -8,12 +8,25 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
+type clientKey struct{}
+
+// WithClient returns a context that says for which client something is done, by its address.
+func WithClient(ctx context.Context, client string) context.Context {
+	return context.WithValue(ctx, clientKey{}, client)
+}
+
+// ClientOf is the client for which something is done; "" if nobody said.
+func ClientOf(ctx context.Context) string {
+	client, _ := ctx.Value(clientKey{}).(string)
+	return client
+}
+
 // Source is where images come from. Its methods are called by many goroutines at once. They get names, tags and
 // digests that are well formed, and return an [*Error] for what clients shall be told, as that there is no such thing; any
 // other error is told to the log alone.
 type Source interface {
 	// Manifest returns the manifest or index that reference stands for in a repository: a tag, or a digest "sha256:<hex>".
-	// A source may take its time, and make it; ctx ends when the client has gone.
+	// A source may take its time, and make it; ctx ends when the client has gone, and knows the client ([ClientOf]).
 	Manifest(ctx context.Context, repository, reference string) (*Manifest, error)
 	// Blob opens a layer or a config. What it gives has been checked against the digest.
 	Blob(ctx context.Context, repository string, d digest.Digest) (*Blob, error)
