@@ -21,10 +21,16 @@ type item struct {
 	optional bool
 	// shell: it is one of the packages that metaShell stands for.
 	shell bool
+	// certificates: it has those of authorities.
+	certificates bool
 }
 
-// always are in every image: programs that speak TLS want them.
-var always = []item{{names: []string{"nss-cacert"}, optional: true}}
+// always are in every image, as with Nixery: programs that speak TLS want the certificates, and many a one wants the names of
+// protocols and services in /etc.
+var always = []item{
+	{names: []string{"iana-etc"}, optional: true},
+	{names: []string{"nss-cacert"}, optional: true, certificates: true},
+}
 
 // shellItems are what metaShell stands for, as Nixery has it: an interactive bash, if there is one.
 var shellItems = []item{

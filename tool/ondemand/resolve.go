@@ -286,7 +286,7 @@ func (r *request) contents(found []roots.Root) *contents {
 	}
 	c := &contents{System: r.system}
 	var shell []store.Path
-	for n, i := range r.items {
+	for _, i := range r.items {
 		for _, name := range i.names {
 			p, ok := paths[name]
 			if !ok {
@@ -302,7 +302,7 @@ func (r *request) contents(found []roots.Root) *contents {
 				c.Bash = p
 			case i.shell && name == "coreutils":
 				c.Coreutils = p
-			case n == len(r.items)-1:
+			case i.certificates:
 				c.Certificates = true
 			}
 			break

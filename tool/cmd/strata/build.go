@@ -200,7 +200,7 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return stopped(cmd.Context(), err)
 	}
-	b.progress.say("%s written in %s: %s", output, b.progress.elapsed(), result)
+	b.progress.say("%s written in %s: %s", outputName(output), b.progress.elapsed(), result)
 	switch {
 	case f.json:
 		return f.printJSON(cmd, output, names, result)

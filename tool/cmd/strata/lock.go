@@ -139,8 +139,13 @@ func (f *lockFlags) run(cmd *cobra.Command) error {
 	for _, name := range idle {
 		warn(cmd.ErrOrStderr(), "layering: the group %s means no path that no group before it means; strata plan shows how packages are named", name)
 	}
+	contents := fmt.Sprintf("%d store paths, %d layers", len(l.Paths), len(l.Plan.Layers))
 	if f.check {
-		return f.compare(cmd.OutOrStdout(), output, old, l)
+		if err := f.compare(cmd.OutOrStdout(), output, old, l); err != nil {
+			return err
+		}
+		progress.say("%s is up to date: %s", output, contents)
+		return nil
 	}
 	changed, err := lock.Write(output, l)
 	if err != nil {
@@ -149,14 +154,14 @@ func (f *lockFlags) run(cmd *cobra.Command) error {
 	if damage != nil {
 		warn(cmd.ErrOrStderr(), "%v: all was locked anew", damage)
 	}
-	what := "is up to date"
-	if changed {
-		what = "written"
+	if !changed {
+		progress.say("%s is up to date: %s", output, contents)
+		return nil
 	}
-	if changed && old != nil {
+	if old != nil {
 		progress.write(diffText(lock.Compare(old, l), false) + "\n")
 	}
-	progress.say("%s %s in %s: %d store paths, %d layers", output, what, progress.elapsed(), len(l.Paths), len(l.Plan.Layers))
+	progress.say("%s written in %s: %s", output, progress.elapsed(), contents)
 	return nil
 }
 

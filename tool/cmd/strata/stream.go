@@ -115,9 +115,17 @@ func writeOutput(cmd *cobra.Command, output string, write func(io.Writer) error)
 		err = file.Commit()
 	}
 	if err == nil {
-		progress.say("%s written in %s", formatBytes(counted.n), progress.elapsed())
+		progress.say("%s written in %s: %s", outputName(output), progress.elapsed(), formatBytes(counted.n))
 	}
 	return err
+}
+
+// outputName is what people call an output.
+func outputName(output string) string {
+	if output == "-" {
+		return "standard output"
+	}
+	return output
 }
 
 // countingWriter counts what passes, and tells.
