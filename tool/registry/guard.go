@@ -63,6 +63,9 @@ func proxy(req *http.Request) (*url.URL, error) {
 // RoundTrip implements [http.RoundTripper].
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	g.secrets.addHeader(req.Header.Get("Authorization"))
+	if req.Response != nil { // It follows a redirect, to a store of blobs perhaps.
+		g.secrets.addQuery(req.URL)
+	}
 	if req.URL.Scheme != "https" && !g.mayBePlain(req.URL) {
 		if req.Body != nil {
 			req.Body.Close()
@@ -202,6 +205,23 @@ func (s *secrets) addHeader(value string) {
 		if b, err := base64.StdEncoding.DecodeString(secret); err == nil {
 			_, password, _ := strings.Cut(string(b), ":")
 			s.add(password)
+		}
+	}
+}
+
+// minSigned is the length in bytes from which a value in a redirect's query is taken for a part of a signature.
+const minSigned = 16
+
+// addQuery adds what a signed URL is signed by. Who has it may fetch the blob, and push it if it was signed for that.
+func (s *secrets) addQuery(u *url.URL) {
+	for part := range strings.SplitSeq(u.RawQuery, "&") {
+		_, value, _ := strings.Cut(part, "=")
+		if len(value) < minSigned {
+			continue
+		}
+		s.add(value)
+		if plain, err := url.QueryUnescape(value); err == nil && !strings.HasPrefix(plain, "sha256:") {
+			s.add(plain)
 		}
 	}
 }

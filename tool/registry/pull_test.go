@@ -194,7 +194,17 @@ func TestPush_OfShallow(t *testing.T) {
 	other.holds(t, "y", index, blobs)
 }
 
+// stall announces a body, sends its first bytes, and then nothing until the client goes.
+func stall(w http.ResponseWriter, r *http.Request) bool {
+	w.Header().Set("Content-Length", fmt.Sprint(3<<20))
+	w.Write(noise("1", 1000))
+	w.(http.Flusher).Flush()
+	<-r.Context().Done()
+	return true
+}
+
 func TestPull_Faults(t *testing.T) {
+	var stalls atomic.Int64
 	for _, tc := range []struct {
 		name string
 		do   func(w http.ResponseWriter, r *http.Request, n int64, big string) bool
@@ -308,13 +318,37 @@ func TestPull_Faults(t *testing.T) {
 			w.WriteHeader(307)
 			return true
 		}, "plain HTTP would be spoken with 192.0.2.1"},
+		{"a store of blobs quotes its signed URL", func(w http.ResponseWriter, r *http.Request, n int64, big string) bool {
+			switch {
+			case r.URL.Path == "/signed":
+				refuse(w, 403, codeDenied, "the signature "+r.URL.Query().Get("X-Signature")+" has expired: "+r.URL.RawQuery)
+			case strings.Contains(r.URL.Path, big):
+				http.Redirect(w, r, "/signed?X-Signature=very-secret%2Fsignature", http.StatusTemporaryRedirect)
+			default:
+				return false
+			}
+			return true
+		}, "DENIED: the signature *** has expired: X-Signature=***"},
+		{"an announced blob never comes, once", func(w http.ResponseWriter, r *http.Request, n int64, big string) bool {
+			return strings.Contains(r.URL.Path, big) && stalls.Add(1) == 1 && stall(w, r)
+		}, ""},
+		{"an announced blob never comes", func(w http.ResponseWriter, r *http.Request, n int64, big string) bool {
+			return strings.Contains(r.URL.Path, big) && stall(w, r)
+		}, "went silent"},
+		{"an announced manifest never comes", func(w http.ResponseWriter, r *http.Request, n int64, big string) bool {
+			return strings.Contains(r.URL.Path, "/manifests/") && stall(w, r)
+		}, "went silent"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f, _, blobs, index := pushed(t)
 			var n atomic.Int64
 			big := index.Manifests[0].Layers[1].Digest.String()
 			f.plan = func(w http.ResponseWriter, r *http.Request) bool { return tc.do(w, r, n.Add(1), big) }
-			c := New(quick())
+			o := quick()
+			if strings.Contains(tc.name, "never comes") {
+				o.IdleTimeout = 200 * time.Millisecond
+			}
+			c := New(o)
 			dir := filepath.Join(t.TempDir(), "x")
 			p := Pull{Reference: reference(t, c, f.host()+"/r/x:v1"), Platform: &ocispec.Platform{OS: "linux", Architecture: "amd64"}, Dir: dir}
 			_, err := c.Pull(t.Context(), p)
