@@ -115,7 +115,7 @@ func TestBadCaches(t *testing.T) {
 				return code, errs.String()
 			}
 
-			code, stderr := strata("lock", "--cache", "file://"+filepath.Join(webDir, "bad", name), "--public-key", webKey(t, "strata-web-1"),
+			code, stderr := strata("lock", "-q", "--cache", "file://"+filepath.Join(webDir, "bad", name), "--public-key", webKey(t, "strata-web-1"),
 				"--root", "case="+path, "-o", lockFile)
 			if want.refused == atLock {
 				if code != exitFailed || !strings.HasPrefix(stderr, "strata: error: "+path+": ") || !strings.Contains(stderr, want.says) {
@@ -129,7 +129,7 @@ func TestBadCaches(t *testing.T) {
 			}
 			// In a layer of its own, and together with others.
 			for _, layers := range []string{"64", "1"} {
-				code, stderr = strata("build", "--lock", lockFile, "--max-layers", layers, "-o", archive)
+				code, stderr = strata("build", "-q", "--lock", lockFile, "--max-layers", layers, "-o", archive)
 				if want.refused == atBuild {
 					if code != exitFailed || !strings.HasPrefix(stderr, "strata: error: "+path+": ") || !strings.Contains(stderr, want.says) {
 						t.Errorf("exit code %d, stderr:\n%s\nwant 1, the path and %q", code, stderr, want.says)

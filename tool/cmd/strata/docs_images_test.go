@@ -70,6 +70,9 @@ func readDoc(t *testing.T, name string) string {
 
 // The commands in docs/loading.md do what they say.
 func TestDocs_Loading(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it moves many bytes, one after the other")
+	}
 	text := readDoc(t, "loading.md")
 	docImage(t)
 	tried := docCommands(t, text)

@@ -142,6 +142,9 @@ func TestDocs_Formats(t *testing.T) {
 
 // The other commands in docs/coming-from.md do what they say, and the one that is there to fail does.
 func TestDocs_ComingFrom(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it moves many bytes, one after the other")
+	}
 	text, err := os.ReadFile("../../../docs/coming-from.md")
 	if err != nil {
 		t.Fatal(err)

@@ -29,7 +29,7 @@ func guixLayer(t *testing.T, cache string) (layer []byte, digest string) {
 	strata := func(args ...string) string {
 		t.Helper()
 		var out, errs bytes.Buffer
-		if code := run(t.Context(), args, &out, &errs); code != exitOK || errs.Len() > 0 {
+		if code := run(t.Context(), append([]string{"-q"}, args...), &out, &errs); code != exitOK || errs.Len() > 0 {
 			t.Fatalf("strata %s: exit code %d\n%s", args, code, errs.String())
 		}
 		return strings.TrimSpace(out.String())

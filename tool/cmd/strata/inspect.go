@@ -120,10 +120,11 @@ func (f *inspectFlags) run(cmd *cobra.Command, path string) error {
 	progress := newProgress(cmd)
 	progress.show("reading %s", path)
 	inv, shallow, err := readInventory(cmd.Context(), img)
+	var why *inventory.Path
 	if err == nil && f.why != "" {
 		if shallow {
 			err = errors.New("--why: some layers aren't in the file, and references are found in their contents")
-		} else {
+		} else if why, err = findPath(inv, f.why); err == nil { // All contents are read for it: a slip of the pen comes before.
 			progress.show("looking for references")
 			err = inv.References(cmd.Context())
 		}
@@ -133,10 +134,8 @@ func (f *inspectFlags) run(cmd *cobra.Command, path string) error {
 		return stopped(cmd.Context(), err)
 	}
 	out := describeImage(file.File, img, inv)
-	if f.why != "" {
-		if out.Why, err = f.whyPath(img, inv); err != nil {
-			return err
-		}
+	if why != nil {
+		out.Why = whyPath(img, inv, why)
 	}
 	switch {
 	case f.json:
@@ -306,12 +305,8 @@ func quoted(args []string) []string {
 	return out
 }
 
-// whyPath says who pulls in the path that --why names.
-func (f *inspectFlags) whyPath(img *imagefile.Image, inv *inventory.Inventory) (*inspectWhy, error) {
-	to, err := findPath(inv, f.why)
-	if err != nil {
-		return nil, err
-	}
+// whyPath says who pulls in a path.
+func whyPath(img *imagefile.Image, inv *inventory.Inventory, to *inventory.Path) *inspectWhy {
 	w := &inspectWhy{Path: string(to.Path), Chain: []string{}, Referrers: []string{}}
 	for _, p := range inv.Why(rootsOf(img, inv), to) {
 		w.Chain = append(w.Chain, string(p.Path))
@@ -321,7 +316,7 @@ func (f *inspectFlags) whyPath(img *imagefile.Image, inv *inventory.Inventory) (
 			w.Referrers = append(w.Referrers, string(p.Path))
 		}
 	}
-	return w, nil
+	return w
 }
 
 // findPath finds the one store path that a name, or a part of it, means.

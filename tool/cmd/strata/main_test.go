@@ -49,6 +49,8 @@ func webKey(t testing.TB, name string) string {
 // The scripts in testdata/script, one for each feature. Beside testscript's own
 // commands they have those below, and the variables WEB (testdata/web), KEY (the public
 // key that signed it), KEY2 (another one), LOCK (that of examples/web), DISK (see newDisk) and STRATA_DIR (where the command is).
+//
+// In short tests, which the race detector makes ten times as slow, those rest that only move many bytes.
 func TestScripts(t *testing.T) {
 	disk := newDisk(t)
 	exampleLock, err := filepath.Abs("../../../examples/web/strata.lock.json")

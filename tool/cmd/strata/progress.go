@@ -81,7 +81,9 @@ func (p *progress) clear() {
 }
 
 // say writes a line that stays.
-func (p *progress) say(format string, args ...any) { p.write("strata: " + fmt.Sprintf(format, args...) + "\n") }
+func (p *progress) say(format string, args ...any) {
+	p.write("strata: " + fmt.Sprintf(format, args...) + "\n")
+}
 
 // write writes text that stays, as it is.
 func (p *progress) write(text string) {
