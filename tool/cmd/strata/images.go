@@ -64,6 +64,20 @@ func (f *imageFlags) open(cmd *cobra.Command, arg string) (*openImage, error) {
 	return f.openWith(cmd, arg, true)
 }
 
+// openNamed is open, of an image that gets the names of the flag --tag.
+func (f *imageFlags) openNamed(cmd *cobra.Command, arg string, tags []string) (*openImage, []string, error) {
+	o, err := f.open(cmd, arg)
+	if err != nil {
+		return nil, nil, err
+	}
+	names, err := tagNames(tags, o.Image)
+	if err != nil {
+		o.Close()
+		return nil, nil, err
+	}
+	return o, names, nil
+}
+
 // openWith is open; without layers, those of an image in a registry aren't fetched.
 func (f *imageFlags) openWith(cmd *cobra.Command, arg string, layers bool) (*openImage, error) {
 	if isReference(arg) {

@@ -101,15 +101,11 @@ func (f *loadFlags) run(cmd *cobra.Command, args []string) error {
 	if f.place.Runtime != "" && !slices.Contains(load.Names(), f.place.Runtime) {
 		return usagef("--runtime: want one of %s, found %q", strings.Join(load.Names(), ", "), f.place.Runtime)
 	}
-	file, err := f.image.open(cmd, path)
+	file, names, err := f.image.openNamed(cmd, path, f.tags)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	names, err := tagNames(f.tags, file.Image)
-	if err != nil {
-		return err
-	}
 	runtime, err := load.Find(cmd.Context(), f.place)
 	if err != nil {
 		return stopped(cmd.Context(), err)

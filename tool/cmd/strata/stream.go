@@ -71,15 +71,11 @@ func (f *streamFlags) run(cmd *cobra.Command, path string) error {
 	if f.store != "" {
 		return usagef("--store is for a CONF; %s is none", path)
 	}
-	file, err := f.image.open(cmd, path)
+	file, names, err := f.image.openNamed(cmd, path, f.tags)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	names, err := tagNames(f.tags, file.Image)
-	if err != nil {
-		return err
-	}
 	err = writeOutput(cmd, f.output, func(w io.Writer) error {
 		return image.WriteArchive(cmd.Context(), w, file.Image.Built(), file.Image.Blobs(), names)
 	})
