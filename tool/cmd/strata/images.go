@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -122,10 +124,14 @@ func imagePath(cmd *cobra.Command, arg string) (string, error) {
 
 // advisePath adds to an error about a file that isn't there what else an argument may be.
 func advisePath(arg string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) && strings.Contains(arg, "/") && !strings.HasPrefix(arg, "/") && !strings.HasPrefix(arg, ".") {
-		return &hinted{err, "an image in a registry is named with the registry or the tag: docker.io/" + arg + ", or " + arg + ":latest"}
+	if !errors.Is(err, fs.ErrNotExist) || strings.HasPrefix(arg, "/") || strings.HasPrefix(arg, ".") || !strings.Contains(arg, "/") && slices.Contains(fileExtensions, filepath.Ext(arg)) {
+		return err
 	}
-	return err
+	hint := "an image in a registry is named with the registry or the tag: "
+	if !saysHost(arg) {
+		hint += "docker.io/" + arg + ", or "
+	}
+	return &hinted{err, hint + arg + ":latest"}
 }
 
 func (f *imageFlags) choose(file *imagefile.File) (*imagefile.Image, error) {

@@ -20,8 +20,13 @@ func isReference(arg string) bool {
 	if _, err := os.Lstat(arg); err == nil || isLabel(arg) || strings.HasPrefix(arg, "/") || strings.HasPrefix(arg, "./") || strings.HasPrefix(arg, "../") {
 		return false
 	}
-	host, _, whole := strings.Cut(arg, "/")
-	return saysWhich(arg) || whole && (strings.ContainsAny(host, ".:") || host == "localhost") && !slices.Contains(fileExtensions, filepath.Ext(arg))
+	return saysWhich(arg) || saysHost(arg) && !slices.Contains(fileExtensions, filepath.Ext(arg))
+}
+
+// saysHost says whether a reference begins with a registry's host, by docker's rule.
+func saysHost(reference string) bool {
+	host, _, whole := strings.Cut(reference, "/")
+	return whole && (strings.ContainsAny(host, ".:") || host == "localhost")
 }
 
 // saysWhich says whether a reference has a tag or a digest; else the tag latest is meant, as everywhere.
