@@ -49,7 +49,7 @@ func TestDatabase_Guix(t *testing.T) {
 	dir := t.TempDir()
 	strata := func(args ...string) {
 		t.Helper()
-		if code := run(t.Context(), args, new(bytes.Buffer), os.Stderr); code != exitOK {
+		if code := run(t.Context(), append([]string{"-q"}, args...), new(bytes.Buffer), os.Stderr); code != exitOK {
 			t.Fatalf("strata %s: exit code %d", args, code)
 		}
 	}

@@ -47,13 +47,16 @@ func docCommands(t *testing.T, text string) map[string]int {
 // docImage makes the image that the pages are about, in all forms that they name, and a lock, in a new current folder.
 func docImage(t *testing.T) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("it moves many bytes, one after the other")
+	}
 	t.Chdir(t.TempDir())
 	for _, args := range [][]string{
 		{"lock", "--cache", "file://" + webDir + "/cache", "--public-key", webKey(t, "strata-web-1"), "--root", "web=/nix/store/dr6a8bs5f2hyww3awb6nnhxlg3qvfdhr-web-1.0"},
 		{"build", "--tag", "web:dev", "-o", "web.tar", "--cmd", "/nix/store/dr6a8bs5f2hyww3awb6nnhxlg3qvfdhr-web-1.0/start"},
 		{"build", "--tag", "web:dev", "--format", "layout", "-o", "web.oci", "--cmd", "/nix/store/dr6a8bs5f2hyww3awb6nnhxlg3qvfdhr-web-1.0/start"},
 	} {
-		if code := run(t.Context(), args, io.Discard, os.Stderr); code != exitOK {
+		if code := run(t.Context(), append([]string{"-q"}, args...), io.Discard, os.Stderr); code != exitOK {
 			t.Fatalf("strata %s: exit code %d", strings.Join(args, " "), code)
 		}
 	}
@@ -70,9 +73,6 @@ func readDoc(t *testing.T, name string) string {
 
 // The commands in docs/loading.md do what they say.
 func TestDocs_Loading(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it moves many bytes, one after the other")
-	}
 	text := readDoc(t, "loading.md")
 	docImage(t)
 	tried := docCommands(t, text)

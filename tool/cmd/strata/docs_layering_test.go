@@ -45,7 +45,7 @@ func TestDocs_Layering(t *testing.T) {
 			t.Fatal(err)
 		}
 		os.Remove("strata.lock.json")
-		if code := run(t.Context(), []string{"lock"}, new(bytes.Buffer), os.Stderr); code != exitOK {
+		if code := run(t.Context(), []string{"lock", "-q"}, new(bytes.Buffer), os.Stderr); code != exitOK {
 			t.Fatalf("%s: strata lock: exit code %d", settings, code)
 		}
 		l, err := lock.Read("strata.lock.json")

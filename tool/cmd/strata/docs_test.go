@@ -46,7 +46,7 @@ func TestDocs_Caches(t *testing.T) {
 	t.Chdir(dir)
 	strata := func(args ...string) {
 		t.Helper()
-		if code := run(t.Context(), args, new(bytes.Buffer), os.Stderr); code != exitOK {
+		if code := run(t.Context(), append([]string{"-q"}, args...), new(bytes.Buffer), os.Stderr); code != exitOK {
 			t.Errorf("strata %s: exit code %d", strings.Join(args, " "), code)
 		}
 	}
@@ -108,7 +108,7 @@ func TestDocs_Formats(t *testing.T) {
 	}
 	strata := func(args ...string) {
 		t.Helper()
-		if code := run(t.Context(), args, new(bytes.Buffer), os.Stderr); code != exitOK {
+		if code := run(t.Context(), append([]string{"-q"}, args...), new(bytes.Buffer), os.Stderr); code != exitOK {
 			t.Errorf("strata %s: exit code %d", strings.Join(args, " "), code)
 		}
 	}
@@ -163,7 +163,7 @@ func TestDocs_ComingFrom(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	lock := []string{"lock", "--cache", "file://" + webDir + "/cache", "--public-key", webKey(t, "strata-web-1"), "--system", "x86_64-linux"}
+	lock := []string{"lock", "-q", "--cache", "file://" + webDir + "/cache", "--public-key", webKey(t, "strata-web-1"), "--system", "x86_64-linux"}
 	for _, root := range []string{"web=/nix/store/dr6a8bs5f2hyww3awb6nnhxlg3qvfdhr-web-1.0", "bash=/nix/store/xznc9l6ppin9j93x7xsvaba3qkn46hwr-bash-5.2.15"} {
 		lock = append(lock, "--root", root)
 	}
@@ -210,7 +210,7 @@ func TestDocs_Serving(t *testing.T) {
 	t.Chdir(t.TempDir())
 	strata := func(args ...string) {
 		t.Helper()
-		if code := run(t.Context(), args, new(bytes.Buffer), os.Stderr); code != exitOK {
+		if code := run(t.Context(), append([]string{"-q"}, args...), new(bytes.Buffer), os.Stderr); code != exitOK {
 			t.Errorf("strata %s: exit code %d", strings.Join(args, " "), code)
 		}
 	}
