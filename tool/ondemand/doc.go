@@ -4,7 +4,9 @@
 //	repository, tag ─ name.go: which packages, of which system and channel
 //	    └→ resolve.go: store paths, by the channel's store-paths list, which lists.go keeps
 //	        └→ image.go: closure with its signatures checked, layers by the planner, config and manifest
-//	            └→ layers.go: NARs to blobs, each once, kept in cache.go's folder
+//	            └→ layers.go: NARs to blobs, each once, kept in cache.go's folder; outlines.go: what is in them, for the links
+//
+// Who waits for lookups and images waits in queue.go, by turns; what can't be made is remembered in refusals.go for a while.
 //
 // [New] makes a [Registry], which is a [serve.Source].
 //
