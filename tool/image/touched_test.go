@@ -29,8 +29,11 @@ func TestBuildOn_Touched(t *testing.T) {
 		want   string // "": no error
 	}{
 		{"a store path of its own", nil, []*digestfile.File{one, files("tar", into(storePath(3), "/bin/x", false))}, ""},
-		{"over another's", nil, []*digestfile.File{one, files("etc", into(storePath(2), "/bin/x", false))},
-			`layer 2 of the image, etc.json: its entry "` + string(storePath(2))[1:] + `/bin/x" would change ` + string(storePath(2)) + `, which is checked by its NarHash and held by layer 1 of the image, sha256:`},
+		{
+			"over another's", nil,
+			[]*digestfile.File{one, files("etc", into(storePath(2), "/bin/x", false))},
+			`layer 2 of the image, etc.json: its entry "` + string(storePath(2))[1:] + `/bin/x" would change ` + string(storePath(2)) + `, which is checked by its NarHash and held by layer 1 of the image, sha256:`,
+		},
 		{"below another's", nil, []*digestfile.File{files("tar", into(storePath(1), "", false)), one}, `layer 1 of the image, tar.json: its entry "nix/store/`},
 		{"a whiteout over it", nil, []*digestfile.File{one, files("tar", into(storePath(1), "/.wh.bin", true))}, `would remove something of ` + string(storePath(1))},
 		{"a whiteout below it", nil, []*digestfile.File{files("tar", into(storePath(1), "/.wh.bin", true)), one}, ""},
