@@ -50,14 +50,15 @@ def add_runfiles(args, target, path, workspace_name):
         allow_closure = True,
     )
     add_entries(args, [
-        entry("file", file = s.target_file, path = root + workspace_name + "/" + s.path, shared = True, by = by)
+        _runfile(s.target_file, root + workspace_name + "/" + s.path, by)
         for s in runfiles.symlinks.to_list()
     ] + [
-        entry("file", file = s.target_file, path = root + s.path, shared = True, by = by)
+        _runfile(s.target_file, root + s.path, by)
         for s in runfiles.root_symlinks.to_list()
     ] + [
-        entry("text", text = "", path = root + _place(name, workspace_name), by = by)
+        entry("text", text = "", path = root + _empty_place(name, workspace_name), by = by)
         for name in runfiles.empty_filenames.to_list()
+        if name != "external/__init__.py"
     ])
     mapping = _repo_mapping(info)
     if mapping:
@@ -66,11 +67,23 @@ def add_runfiles(args, target, path, workspace_name):
 def _runfile(f, path, by):
     if getattr(f, "is_symlink", False):
         return entry("symlink", file = f, path = path, by = by)
+    if f.is_directory:  # What a symlink leads to; `files` come with directories as the files in them.
+        return entry("folder", file = f, follow = True, path = path, by = by)
     return entry("file", file = f, path = path, shared = True, by = by)
 
 def _repo_mapping(info):
     "Bazel has it since 7, and in MODULE.bazel mode alone."
     return getattr(info.files_to_run, "repo_mapping_manifest", None)
+
+def _empty_place(name, workspace_name):
+    """Where an empty file is that makes a Python package of a directory.
+
+    Bazel 7 still names those of other repositories as they were when repositories lay below `external` of the workspace's directory
+    (`--legacy_external_runfiles`), where nothing looks for them any more and nothing else is.
+    """
+    if name.startswith("external/"):
+        return name[len("external/"):]
+    return _place(name, workspace_name)
 
 def _place(short_path, workspace_name):
     if short_path.startswith("../"):

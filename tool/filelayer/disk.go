@@ -29,6 +29,11 @@ func modeOf(head []byte) uint16 {
 
 // file adds the file on disk that e names.
 func (g *gatherer) file(e *Entry, n *node) error {
+	if target, ok := madeSymlink(g.name(e.From)); e.Shared && ok {
+		n.kind, n.mode, n.target = layer.TypeSymlink, modeSymlink, target
+		g.add(n)
+		return nil
+	}
 	f, err := g.disk(g.name(e.From))
 	if err != nil {
 		return err
@@ -39,6 +44,20 @@ func (g *gatherer) file(e *Entry, n *node) error {
 	}
 	g.add(n)
 	return nil
+}
+
+// madeSymlink returns the target of a symlink that is one because an action of Bazel made it so (declare_symlink). Before Bazel 8 rules
+// can't tell it from a file, and in a sandbox files are symlinks too; but those have absolute targets, and lead to a file.
+func madeSymlink(name string) (target string, ok bool) {
+	target, err := os.Readlink(name)
+	if err != nil {
+		return "", false
+	}
+	if !filepath.IsAbs(target) {
+		return target, true
+	}
+	_, err = os.Stat(name)
+	return target, errors.Is(err, fs.ErrNotExist)
 }
 
 // disk is the regular file called name, links followed.

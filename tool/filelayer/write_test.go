@@ -345,6 +345,19 @@ func TestWrite_Shared(t *testing.T) {
 	golden(t, "shared.mtree", mtree)
 }
 
+// Runfiles that are symlinks stay what they are, where Bazel's sandbox has not put them for a file.
+func TestWrite_SharedSymlinks(t *testing.T) {
+	dir := tree(t, map[string]string{"f": "x", "relative": "-> ../a b", "store": "-> /nix/store/none/bin/x"})
+	check(t, os.Symlink(filepath.Join(dir, "f"), filepath.Join(dir, "sandboxed")))
+	_, mtree := mustWrite(t, `{
+	  "entries": [
+	    {"type": "file", "from": "relative", "path": "relative", "shared": true},
+	    {"type": "file", "from": "sandboxed", "path": "sandboxed", "shared": true},
+	    {"type": "file", "from": "store", "path": "store", "shared": true}
+	  ]}`, dir)
+	golden(t, "shared_symlinks.mtree", mtree)
+}
+
 // A file that is shorter or longer than it was is an error, not a layer of other bytes.
 func TestWrite_ChangedFile(t *testing.T) {
 	for _, text := range []string{"", "longer than before"} {
