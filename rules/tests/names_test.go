@@ -13,11 +13,24 @@ import (
 	"github.com/rules-strata/rules_strata/tool/project"
 )
 
-// A lock may be for the systems that images can be made for, by the rules as by the tools.
+// cpus are the constraint values by which Bazel knows the platforms of images.
+var cpus = map[string]string{
+	"linux/386": "x86_32", "linux/amd64": "x86_64", "linux/arm/v6": "aarch32", "linux/arm/v7": "armv7", "linux/arm64": "aarch64",
+	"linux/loong64": "loongarch64", "linux/mips64le": "mips64", "linux/ppc64le": "ppc64le", "linux/riscv64": "riscv64", "linux/s390x": "s390x",
+}
+
+// A lock may be for the systems that images can be made for, by the rules as by the tools; where the rules choose a root by Bazel's
+// platform, the image is for that platform.
 func TestSystems_AreThoseOfImages(t *testing.T) {
 	var systems []string
-	for _, m := range regexp.MustCompile(`(?m)^    "(.*)": \[`).FindAllStringSubmatch(string(read(t, "../private/systems.bzl")), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^    "(.*)": \["@platforms//cpu:(.*)", "@platforms//os:linux"\],$`).FindAllStringSubmatch(string(read(t, "../private/systems.bzl")), -1) {
 		systems = append(systems, m[1])
+		p, err := image.PlatformOf(m[1])
+		if err != nil {
+			t.Errorf("rules/private/systems.bzl: %v", err)
+		} else if want := cpus[image.PlatformText(p)]; m[2] != want {
+			t.Errorf("%s runs on Bazel's CPU %s, and images for it are for %s: want the CPU %q", m[1], m[2], image.PlatformText(p), want)
+		}
 	}
 	if want := image.Systems(); !slices.Equal(systems, want) {
 		t.Errorf("rules/private/systems.bzl has %q, want %q as tool/image/platform.go", systems, want)
