@@ -5,6 +5,17 @@ load(":image_paths.bzl", "mode_error", "owner_error", "path_error")
 load(":layer_attributes.bzl", "LAYER_ATTRIBUTES", "layer_arguments", "layer_compression")
 load(":runfiles.bzl", "add_runfiles", "runfiles_inputs")
 
+# What is built for the image is built for the platform that the image says, if it does.
+def _platform_impl(settings, attr):
+    option = "//command_line_option:platforms"
+    return {option: [str(attr.platform)] if attr.platform else settings[option]}
+
+_platform = transition(
+    implementation = _platform_impl,
+    inputs = ["//command_line_option:platforms"],
+    outputs = ["//command_line_option:platforms"],
+)
+
 def _file_layer_impl(ctx):
     _check(ctx.attr)
     entries = []
@@ -172,17 +183,22 @@ The default output is the blob; output groups are as for `store_layer`. The acti
     attrs = LAYER_ATTRIBUTES | {
         "files": attr.label_keyed_string_dict(
             allow_files = True,
+            cfg = _platform,
             doc = "Files and directories, and where each goes. Of a target with one file that is its path, or, with a slash at its end, the directory that it goes into under its own name. " +
                   "Several files go into a directory, as they are in the tree below their package (`rename` says otherwise). What is in a directory comes to be in the one named.",
         ),
         "tars": attr.label_keyed_string_dict(
             allow_files = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tzst", ".gz", ".zst"],
+            cfg = _platform,
             doc = "Tars whose entries are taken into the layer, and the directory where they go (empty: the image's root). Plain, gzip or zstd. Times are the layer's; the rest is as in the tar. `tar_layer` takes one as it is.",
         ),
         "binaries": attr.label_keyed_string_dict(
-            cfg = "target",
+            cfg = _platform,
             doc = "Programs (`go_binary`, `py_binary`, `cc_binary`, `java_binary` ...) and the path of each, beside which its runfiles are as Bazel lays them out: `PATH.runfiles/...`. " +
                   "What a program needs beside them, such as an interpreter or a C library, must be in the image.",
+        ),
+        "platform": attr.label(
+            doc = "The platform that `files`, `tars` and `binaries` are built for, as `@rules_strata//rules/platform:x86_64-linux`, or one of your own that chooses toolchains which lead into the store. By default the one that is built for.",
         ),
         "content": attr.string_dict(
             doc = "Files by path, with their text.",
