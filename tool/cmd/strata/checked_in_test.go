@@ -15,7 +15,7 @@ import (
 // `go run ./tool/cmd/strata lock --project examples/web/strata.json`.
 func TestCheckedInLocks(t *testing.T) {
 	top := filepath.Dir(filepath.Dir(webDir))
-	for _, dir := range []string{"examples/guix", "examples/web", "e2e/bzlmod", "e2e/workspace"} {
+	for _, dir := range []string{"examples/guix", "examples/guix_profile", "examples/web", "e2e/bzlmod", "e2e/workspace"} {
 		t.Run(dir, func(t *testing.T) {
 			want, err := os.ReadFile(filepath.Join(top, dir, "strata.lock.json"))
 			if errors.Is(err, fs.ErrNotExist) && os.Getenv("TEST_SRCDIR") != "" && !strings.HasPrefix(dir, "examples/") {
