@@ -46,15 +46,13 @@ func (g *gatherer) file(e *Entry, n *node) error {
 	return nil
 }
 
-// madeSymlink returns the target of a symlink that is one because an action of Bazel made it so (declare_symlink). Before Bazel 8 rules
-// can't tell it from a file, and in a sandbox files are symlinks too; but those have absolute targets, and lead to a file.
+// madeSymlink returns the target of a symlink that leads nowhere where the action runs: one that an action of Bazel made to be one
+// (declare_symlink), for the place where it goes. Before Bazel 8 rules can't tell these from files. Those that lead to a file are the file: in a
+// sandbox every input is a symlink, outside of one a source file may be.
 func madeSymlink(name string) (target string, ok bool) {
 	target, err := os.Readlink(name)
 	if err != nil {
 		return "", false
-	}
-	if !filepath.IsAbs(target) {
-		return target, true
 	}
 	_, err = os.Stat(name)
 	return target, errors.Is(err, fs.ErrNotExist)

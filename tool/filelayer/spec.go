@@ -101,7 +101,7 @@ type Entry struct {
 	// Follow says of a folder that symlinks in it are followed. Bazel's directories have none, but a sandbox is made of them.
 	Follow bool
 	// Shared says of a file that it is one with all other shared ones that come from the same file: further names are hard links. A
-	// symlink, if its target is relative or isn't there, stays one: these are a program's runfiles.
+	// symlink that leads nowhere stays one: these are a program's runfiles.
 	Shared bool
 	// Root is the store path that links, copies, certificates, time zones or programs are of.
 	Root store.Path

@@ -345,14 +345,16 @@ func TestWrite_Shared(t *testing.T) {
 	golden(t, "shared.mtree", mtree)
 }
 
-// Runfiles that are symlinks stay what they are, where Bazel's sandbox has not put them for a file.
+// Runfiles that lead nowhere are symlinks; those that lead to a file are the file, whether Bazel's sandbox has put them for it or the
+// source tree has them.
 func TestWrite_SharedSymlinks(t *testing.T) {
-	dir := tree(t, map[string]string{"f": "x", "relative": "-> ../a b", "store": "-> /nix/store/none/bin/x"})
+	dir := tree(t, map[string]string{"f": "x", "relative": "-> ../a b", "source": "-> f", "store": "-> /nix/store/none/bin/x"})
 	check(t, os.Symlink(filepath.Join(dir, "f"), filepath.Join(dir, "sandboxed")))
 	_, mtree := mustWrite(t, `{
 	  "entries": [
 	    {"type": "file", "from": "relative", "path": "relative", "shared": true},
 	    {"type": "file", "from": "sandboxed", "path": "sandboxed", "shared": true},
+	    {"type": "file", "from": "source", "path": "source", "shared": true},
 	    {"type": "file", "from": "store", "path": "store", "shared": true}
 	  ]}`, dir)
 	golden(t, "shared_symlinks.mtree", mtree)
