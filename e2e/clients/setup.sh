@@ -1,13 +1,13 @@
 #!/bin/sh
 # Installs the container clients that the tests in this folder judge images by.
-# The distribution's packages go where apt puts them; crane, which the
-# distribution doesn't have, is built with Go at go.mod's version of
-# go-containerregistry, into
+# The distribution's packages go where apt puts them. What the distribution
+# doesn't have is built with Go: crane, at go.mod's version of
+# go-containerregistry, and registry3, distribution's registry 3, into
 #     ${STRATA_CLIENTS_BIN:-<home>/.cache/strata-clients/bin}
-# where the tests look for it too. What is there already is left alone: a second
+# where the tests look for them too. What is there already is left alone: a second
 # run takes a few hundredths of a second. No daemon is started. setup-newer.sh,
-# which is called here, unpacks a newer docker and containerd beside them.
-# Needs Debian 12 or later (or a relative of it), root, and Go for crane.
+# which is called here, unpacks newer clients beside them.
+# Needs Debian 12 or later (or a relative of it), root, and Go.
 set -eu
 
 packages='
@@ -19,6 +19,8 @@ say() { echo "clients: $*" >&2; }
 die() { say "error: $*"; exit 1; }
 
 here=$(cd "$(dirname "$0")" && pwd)
+registry3=v3.1.2
+
 home=$(getent passwd "$(id -u)" | cut -d: -f6)
 bin=${STRATA_CLIENTS_BIN:-${home:-$HOME}/.cache/strata-clients/bin}
 
@@ -59,14 +61,33 @@ apt() {
 	apt-get -q -y -o DPkg::Lock::Timeout=600 install --no-install-recommends "$@" >&2
 }
 
+# built NAME VERSION: whether the program is there that build makes.
+built() { [ -x "$bin/$1" ] && [ "$(readlink "$bin/$1")" = "$1-$2" ]; }
+
+# build NAME VERSION PACKAGE: builds a program with Go, aside, and renames it: whoever looks finds a whole one or none.
+build() {
+	if built "$1" "$2"; then return; fi
+	command -v go >/dev/null || die "$1 is built with Go, and there is no go on the PATH"
+	say "building $1 $2"
+	rm -rf "$bin/.$1".*
+	tmp=$(mktemp -d "$bin/.$1.XXXXXX")
+	if ! (cd "$tmp" && GOFLAGS=-buildvcs=false GOWORK=off GOBIN=$tmp go install "$3@$2") >&2; then
+		rm -rf "$tmp"
+		die "$1 $2 was not built"
+	fi
+	mv "$tmp/$(basename "$3")" "$bin/$1-$2"
+	ln -s "$1-$2" "$tmp/link"
+	mv "$tmp/link" "$bin/$1"
+	rm -rf "$tmp"
+}
+
 # shellcheck disable=SC2086 # a list of words
-command -v apt-get >/dev/null || die "this machine has no apt-get; install these yourself:" $packages crane
+command -v apt-get >/dev/null || die "this machine has no apt-get; install these yourself:" $packages crane registry3
 "$here/setup-newer.sh"
 need=$(missing)
-version=$(sed -n 's/^[[:space:]]*github.com\/google\/go-containerregistry \(v[^ ]*\).*/\1/p' "$here/../../go.mod")
-[ -n "$version" ] || die "go.mod names no version of go-containerregistry"
-crane() { [ -x "$bin/crane" ] && [ "$(readlink "$bin/crane")" = "crane-$version" ]; }
-if [ -z "$need" ] && crane; then exit 0; fi
+crane=$(sed -n 's/^[[:space:]]*github.com\/google\/go-containerregistry \(v[^ ]*\).*/\1/p' "$here/../../go.mod")
+[ -n "$crane" ] || die "go.mod names no version of go-containerregistry"
+if [ -z "$need" ] && built crane "$crane" && built registry3 "$registry3"; then exit 0; fi
 
 # One at a time; whoever waited may find all done.
 mkdir -p "$bin"
@@ -83,20 +104,5 @@ if [ -n "$need" ]; then
 	# shellcheck disable=SC2086 # a list of words
 	[ -z "$need" ] || apt $need
 fi
-
-if ! crane; then
-	command -v go >/dev/null || die "crane is built with Go, and there is no go on the PATH"
-	say "building crane $version"
-	rm -rf "$bin"/.crane.*
-	tmp=$(mktemp -d "$bin/.crane.XXXXXX")
-	# Built aside and renamed: whoever looks finds a whole crane or none.
-	if ! (cd "$tmp" && GOFLAGS=-buildvcs=false GOWORK=off GOBIN=$tmp go install "github.com/google/go-containerregistry/cmd/crane@$version") >&2; then
-		rm -rf "$tmp"
-		die "crane $version was not built"
-	fi
-	mv "$tmp/crane" "$bin/crane-$version"
-	ln -s "crane-$version" "$tmp/crane"
-	mv "$tmp/crane" "$bin/crane"
-	rm -rf "$tmp"
-	say "crane is $bin/crane"
-fi
+build crane "$crane" github.com/google/go-containerregistry/cmd/crane
+build registry3 "$registry3" github.com/distribution/distribution/v3/cmd/registry

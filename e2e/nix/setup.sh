@@ -6,13 +6,12 @@
 # tool/nixtest says how to run them. Needs apt-get and dpkg-deb.
 set -euo pipefail
 
-readonly RECIPE=1 # what another number made is made anew
+# shellcheck disable=SC2034 # apt.sh reads them
+readonly WHAT=nix RECIPE=1
+# shellcheck source=e2e/apt.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../apt.sh"
 
-say() { echo "nix: $*" >&2; }
-die() { say "error: $*"; exit 1; }
-
-home=$(getent passwd "$(id -u)" | cut -d: -f6)
-home=${STRATA_NIX_HOME:-${home:-$HOME}/.cache/strata-nix}
+home=${STRATA_NIX_HOME:-$(cache_home)/strata-nix}
 
 # VERSION SUITE
 versions='
@@ -20,58 +19,22 @@ versions='
 	2.34 sid
 '
 
-# Stand-ins for what Debian's package depends on and the programs never call.
-stand_ins='
+# What Debian's package depends on and the programs never call.
+stand_ins=(
 	bash-static bzip2 curl debconf debianutils dpkg libdbd-sqlite3-perl libwww-curl-perl lsb-base passwd perl perl-base xz-utils
-'
-
-complete() { [ "$(cat "$home/$1/recipe" 2>/dev/null)" = "$RECIPE" ]; }
-
-# An apt of its own: the machine's mirror, keys and proxies, but lists, packages and status apart.
-apt_private() {
-	local suite=$1 mirror keys package
-	mkdir -p "$work"/{state/lists/partial,cache/archives/partial}
-	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -E '/debian/?$' | head -n1 || true)
-	[ -n "$mirror" ] || die "this machine's apt has no Debian mirror"
-	for keys in /usr/share/keyrings/debian-archive-keyring.{pgp,gpg}; do if [ -e "$keys" ]; then break; fi; done
-	for package in $stand_ins; do
-		printf '%s\n' "Package: $package" "Status: install ok installed" "Priority: optional" "Section: misc" "Maintainer: none" \
-			"Architecture: $(dpkg --print-architecture)" "Multi-Arch: foreign" "Version: 99:99" "Description: stand-in" ""
-	done >"$work/state/status"
-	echo "deb [signed-by=$keys] ${mirror%/} $suite main" >"$work/sources.list"
-	cat >"$work/apt.conf" <<-CONF
-		Dir::Etc::sourcelist "$work/sources.list";
-		Dir::Etc::sourceparts "/dev/null";
-		Dir::State "$work/state";
-		Dir::State::status "$work/state/status";
-		Dir::Cache "$work/cache";
-		Debug::NoLocking "true";
-		APT::Sandbox::User "";
-		APT::Install-Recommends "false";
-		# A frozen mirror's suites expire; their signatures are checked all the same.
-		Acquire::Check-Valid-Until "false";
-		Acquire::Languages "none";
-		Acquire::Retries "3";
-		Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
-	CONF
-	export APT_CONFIG=$work/apt.conf
-}
+)
 
 # set_up VERSION SUITE
 set_up() (
 	version=$1 suite=$2
 	work=$home/work
 	place=$home/$version
-	rm -rf "$work"
-	mkdir -p "$work/root"
 	trap 'rm -rf "$work"' EXIT
-	apt_private "$suite"
-	apt-get update -q >"$work/log" 2>&1 || { tail -n 5 "$work/log" >&2; die "Debian $suite is not to be had"; }
-	have=$(apt-cache policy nix-bin | sed -n 's/^ *Candidate: \([^(-]*\).*/\1/p')
+	apt_begin "$work" "$suite" "${stand_ins[@]}"
+	have=$(apt_version nix-bin)
 	case $have in "$version".*) ;; *) die "Debian $suite has Nix ${have:-(none)}, not $version" ;; esac
 	say "unpacking Nix $have of Debian $suite to $place"
-	apt-get install -y -q --download-only nix-bin patchelf >"$work/log" 2>&1 || { tail -n 5 "$work/log" >&2; die "downloading Nix $version failed"; }
-	for deb in "$work"/cache/archives/*.deb; do dpkg-deb -x "$deb" "$work/root"; done
+	apt_unpack "$work/root" nix-bin patchelf
 
 	# The programs get the C library they came with, so the machine's may be older.
 	cd "$work/root"
@@ -93,15 +56,9 @@ set_up() (
 	NIX_CONFIG='build-users-group =' "$place/bin/nix-store" --version | grep -q " $version" || { rm -rf "$place"; die "the unpacked Nix $version doesn't run"; }
 )
 
-if complete 2.8 && complete 2.34; then exit 0; fi
-for tool in apt-get dpkg-deb flock; do
-	command -v "$tool" >/dev/null || die "$tool is missing: this set-up works on Debian"
-done
-# One at a time; whoever waited may find all done. The lock is held as long as any process of the set-up lives.
-mkdir -p "$home"
+if complete "$home/2.8" && complete "$home/2.34"; then exit 0; fi
+lock "$home/lock"
 home=$(cd "$home" && pwd -P)
-exec 9>"$home/lock"
-flock 9
 while read -r version suite; do
-	if [ -n "$version" ] && ! complete "$version"; then set_up "$version" "$suite" </dev/null; fi
+	if [ -n "$version" ] && ! complete "$home/$version"; then set_up "$version" "$suite" </dev/null; fi
 done <<<"$versions"
