@@ -24,6 +24,9 @@ func startDocker(dir string) (*docker, error) {
 	if os.Geteuid() != 0 {
 		return nil, errors.New("docker, whose daemon only root can start")
 	}
+	if err := os.Mkdir(dir, 0o711); err != nil {
+		return nil, err
+	}
 	at := func(name string) string { return filepath.Join(dir, name) }
 	if err := os.WriteFile(at("daemon.json"), []byte("{}"), 0o600); err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -72,45 +73,96 @@ func (c client) command(t *testing.T, args ...string) *exec.Cmd {
 	return command(t, c[0], c.with(args)...)
 }
 
+// clean is run for what a test does last, when its context is over. A failure is the test's.
+func (c client) clean(t *testing.T, args ...string) (output string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	defer cancel()
+	cmd := commandContext(ctx, c[0], c.with(args)...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Errorf("$ %s %s\n%s%s%v", c[0], strings.Join(cmd.Args[1:], " "), &stdout, &stderr, err)
+	}
+	return strings.TrimSpace(stdout.String())
+}
+
 func (c client) with(args []string) []string {
 	return append(c[1:len(c):len(c)], args...)
 }
 
-// start starts a daemon that ends with the test: by SIGTERM, then by SIGKILL.
-// What it writes goes to a file, and into the test's log if the test fails.
-// The channel is closed when it has ended.
-func start(t *testing.T, name string, args ...string) (ended <-chan struct{}) {
+// daemon is a program that runs beside the tests, and what it has written.
+type daemon struct {
+	name    string
+	process *os.Process
+	log     string
+	ended   chan struct{} // closed when it has
+}
+
+func launch(t *testing.T, name string, args ...string) *daemon {
 	t.Helper()
-	log, err := os.CreateTemp(workDir, name+"-*.log")
+	log, err := os.CreateTemp(workDir, filepath.Base(name)+"-*.log")
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer log.Close()
 	c := commandContext(context.Background(), name, args...)
 	c.Stdout, c.Stderr = log, log
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
+	d := &daemon{name: name, process: c.Process, log: log.Name(), ended: make(chan struct{})}
 	go func() {
 		c.Wait()
-		close(done)
+		close(d.ended)
 	}()
+	return d
+}
+
+// showLog has the end of the log in that of the test, if it fails.
+func (d *daemon) showLog(t *testing.T) {
 	t.Cleanup(func() {
-		c.Process.Signal(syscall.SIGTERM)
+		if t.Failed() {
+			b, _ := os.ReadFile(d.log)
+			t.Logf("the log of %s ends:\n%s", d.name, b[max(0, len(b)-4000):])
+		}
+	})
+}
+
+// start starts a daemon that ends with the test: by SIGTERM, then by SIGKILL.
+// The channel is closed when it has ended.
+func start(t *testing.T, name string, args ...string) (ended <-chan struct{}) {
+	t.Helper()
+	d := launch(t, name, args...)
+	d.showLog(t)
+	t.Cleanup(func() {
+		d.process.Signal(syscall.SIGTERM)
 		select {
-		case <-done:
+		case <-d.ended:
 		case <-time.After(30 * time.Second):
 			t.Errorf("%s did not end on SIGTERM", name)
 		}
-		syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
-		<-done
-		log.Close()
-		if t.Failed() {
-			b, _ := os.ReadFile(log.Name())
-			t.Logf("the log of %s ends:\n%s", name, b[max(0, len(b)-4000):])
-		}
+		syscall.Kill(-d.process.Pid, syscall.SIGKILL)
+		<-d.ended
 	})
-	return done
+	return d.ended
+}
+
+// shared are the daemons that share has started.
+var shared = map[string]*daemon{}
+
+// share starts a daemon, unless it runs, and waits until it is ready. It lives until all tests are over, and ends with their namespaces.
+func share(t *testing.T, name string, ready func() bool, command string, args ...string) *daemon {
+	t.Helper()
+	d := shared[name]
+	if d == nil {
+		d = launch(t, command, args...)
+		d.name = name
+		shared[name] = d
+	}
+	d.showLog(t)
+	await(t, name+" answers", d.ended, ready)
+	return d
 }
 
 // await polls until ready says yes, or fails the test when the daemon has ended

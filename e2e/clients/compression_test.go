@@ -1,18 +1,14 @@
 package clients_test
 
 import (
-	"strconv"
+	"fmt"
 	"strings"
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// TestCompression runs a small image with its layers in each compression under
-// each client that takes that compression (buildah unpacks it). The program
-// prints what the image's settings (environment, working directory, user,
-// entrypoint and command) came to in the process, and that a user who isn't root
-// can read the store.
+// TestCompression has those unpack a small image, with its layers in each compression, who are no engines of the matrix.
 func TestCompression(t *testing.T) {
 	mediaTypes := map[string]string{
 		"gzip": ocispec.MediaTypeImageLayerGzip,
@@ -30,12 +26,6 @@ func TestCompression(t *testing.T) {
 			if got := img.config.Config.Labels["org.example.label"]; got != "a label" {
 				t.Errorf("label %q, want %q", got, "a label")
 			}
-			judgeOutput := func(t *testing.T, output string) {
-				t.Helper()
-				if output != probeOutput {
-					t.Errorf("the program says %q, want %q", output, probeOutput)
-				}
-			}
 			t.Run("skopeo", func(t *testing.T) {
 				need(t, "skopeo")
 				from := "oci-archive:" + img.archive
@@ -48,10 +38,6 @@ func TestCompression(t *testing.T) {
 				// Whose layers are uncompressed: skopeo checks diff IDs.
 				run(t, "skopeo", "copy", from, "docker-archive:"+scratch(t)+"/docker.tar:probe:dev")
 			})
-			t.Run("podman", func(t *testing.T) {
-				p := podman(t, "runc")
-				judgeOutput(t, p.run(t, podmanRun("--rm", podmanLoad(t, p, img))...))
-			})
 			t.Run("buildah", func(t *testing.T) {
 				needIsolation(t)
 				need(t, "buildah")
@@ -61,53 +47,38 @@ func TestCompression(t *testing.T) {
 				defer b.run(t, "rm", container)
 				judgeTree(t, treeOf(t, probePaths...), b.run(t, "mount", container), true)
 			})
-			t.Run("containerd", func(t *testing.T) {
-				ctr := containerd(t)
-				name := containerdImport(t, ctr, img)
-				judgeOutput(t, ctr.run(t, "run", "--rm", "--snapshotter=overlayfs", "--cgroup", cgroupParent()+"/probe", name, "probe"))
-			})
-			t.Run("docker", func(t *testing.T) {
-				d := docker(t)
-				if compression == "zstd" {
-					notBefore(t, "docker", d.run(t, "version", "--format", "{{.Server.Version}}"), 23, 0)
-				}
-				judgeOutput(t, d.run(t, "run", "--rm", "--network=none", dockerLoad(t, d, img)))
-			})
 			t.Run("umoci", func(t *testing.T) {
 				needIsolation(t)
 				need(t, "umoci", "runc")
-				if compression == "zstd" {
-					notBefore(t, "umoci", strings.TrimPrefix(run(t, "umoci", "--version"), "umoci version "), 0, 5)
+				if compression == "zstd" && olderThan(t, strings.TrimPrefix(run(t, "umoci", "--version"), "umoci version "), 0, 5) {
+					if _, failure := try(t, "umoci", "unpack", "--image", img.ociLayout(), scratch(t)+"/bundle"); !strings.Contains(failure, "unpack") {
+						t.Errorf("this umoci can't read zstd, and says %q", failure)
+					}
+					return
 				}
 				bundle := umociUnpack(t, img)
 				editBundle(t, bundle)
-				judgeOutput(t, run(t, "runc", "--root", runDir+"/runc", "run", "--bundle", bundle, "probe-"+compression))
+				judgeProbe(t, "umoci", run(t, "runc", "--root", runDir+"/runc", "run", "--bundle", bundle, "probe-"+compression))
 			})
 			t.Run("crane", func(t *testing.T) {
 				need(t, "crane")
-				if compression == "zstd" {
-					t.Skip("crane validate reads no zstd layers in an archive")
+				_, failure := try(t, "crane", "validate", "--tarball", img.archive)
+				if readable := compression != "zstd"; readable && failure != "" {
+					t.Error(failure)
+				} else if !readable && failure == "" {
+					t.Errorf("crane validate reads %s in an archive by now: tell so", compression)
 				}
-				run(t, "crane", "validate", "--tarball", img.archive)
 			})
 		})
 	}
 }
 
-// notBefore skips the test if the client's version is older than major.minor:
-// it can't read zstd then.
-func notBefore(t *testing.T, client, version string, major, minor int) {
+// olderThan tells whether a version is older than major.minor.
+func olderThan(t *testing.T, version string, major, minor int) bool {
 	t.Helper()
-	f := strings.SplitN(version, ".", 3)
-	gotMajor, err := strconv.Atoi(f[0])
-	if err != nil || len(f) < 2 {
-		t.Fatalf("%s: version %q", client, version)
+	var gotMajor, gotMinor int
+	if n, err := fmt.Sscanf(version, "%d.%d", &gotMajor, &gotMinor); n != 2 {
+		t.Fatalf("version %q: %v", version, err)
 	}
-	gotMinor, err := strconv.Atoi(f[1])
-	if err != nil {
-		t.Fatalf("%s: version %q", client, version)
-	}
-	if gotMajor < major || gotMajor == major && gotMinor < minor {
-		t.Skipf("%s %s reads no zstd layers; %d.%d does", client, version, major, minor)
-	}
+	return gotMajor < major || gotMajor == major && gotMinor < minor
 }

@@ -1,7 +1,6 @@
 package clients_test
 
 import (
-	"context"
 	"net"
 	"os"
 	"path/filepath"
@@ -9,49 +8,62 @@ import (
 	"testing"
 )
 
-// Each daemon here is private to a test: storage in a folder of its own, the
-// socket in runDir, no network of its own making. It ends with the test.
+// docker and containerd take longer to start than most of what they are asked: each is started once, and handed
+// from test to test with nothing in it. A registry is a test's own. All keep what they have in folders of the tests, and
+// their sockets in runDir; none makes a network.
 
-// docker starts dockerd and returns the client that speaks to it.
+// docker returns the client of the machine's dockerd.
 func docker(t *testing.T) client {
 	t.Helper()
 	needIsolation(t)
-	need(t, "dockerd", "docker", "containerd", "runc")
-	dir := scratch(t)
-	config := filepath.Join(dir, "daemon.json")
-	if err := os.WriteFile(config, []byte("{}"), 0o600); err != nil {
+	need(t, "dockerd", "containerd", "runc")
+	return startDocker(t, "docker", "{}", "overlay2")
+}
+
+// startDocker starts the dockerd on the PATH, by a name of ours, unless it runs.
+func startDocker(t *testing.T, name, config, driver string) client {
+	t.Helper()
+	need(t, "docker")
+	dir := daemonDir(t, name)
+	file := filepath.Join(dir, "daemon.json")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	host := "unix://" + runDir + "/docker.sock"
-	ended := start(t, "dockerd", "--config-file", config, "--data-root", filepath.Join(dir, "data"), "--exec-root", runDir+"/docker",
-		"--pidfile", runDir+"/docker.pid", "--host", host, "--storage-driver=overlay2", "--cgroup-parent", cgroupParent(),
-		"--bridge=none", "--iptables=false", "--ip6tables=false")
+	host := "unix://" + runDir + "/" + name + ".sock"
 	d := client{"docker", "--host", host}
-	await(t, "dockerd answers", ended, func() bool {
+	share(t, name, func() bool {
 		_, failure := d.try(t, "version")
 		return failure == ""
+	}, "dockerd", "--config-file", file, "--data-root", filepath.Join(dir, "data"), "--exec-root", runDir+"/"+name,
+		"--pidfile", runDir+"/"+name+".pid", "--host", host, "--storage-driver="+driver, "--cgroup-parent", cgroupParent(),
+		"--bridge=none", "--iptables=false", "--ip6tables=false")
+	t.Cleanup(func() {
+		if containers := strings.Fields(d.clean(t, "ps", "--all", "--quiet")); len(containers) > 0 {
+			d.clean(t, append([]string{"rm", "--force", "--volumes"}, containers...)...)
+		}
+		d.clean(t, "image", "prune", "--all", "--force")
 	})
 	t.Log("docker ", d.run(t, "version", "--format", "client {{.Client.Version}}, daemon {{.Server.Version}}"))
 	return d
 }
 
-// containerd starts containerd and returns the client that speaks to it.
+// containerd returns the client of the machine's containerd.
 func containerd(t *testing.T) client {
 	t.Helper()
 	needIsolation(t)
 	need(t, "containerd", "ctr", "runc")
-	return startContainerd(t, func(t *testing.T, args ...string) <-chan struct{} { return start(t, args[0], args[1:]...) })
+	return startContainerd(t, "containerd")
 }
 
-// startContainerd has start start a containerd.
-func startContainerd(t *testing.T, start func(t *testing.T, args ...string) <-chan struct{}) client {
+// startContainerd starts the containerd on the PATH, by a name of ours, unless it runs.
+func startContainerd(t *testing.T, name string) client {
 	t.Helper()
-	dir := scratch(t)
+	dir := daemonDir(t, name)
 	config := filepath.Join(dir, "config.toml")
-	address := runDir + "/containerd.sock"
+	address := runDir + "/" + name + ".sock"
 	text := `version = 2
 root = "` + dir + `/data"
-state = "` + runDir + `/containerd"
+state = "` + runDir + `/` + name + `"
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
 address = "` + address + `"
@@ -62,23 +74,54 @@ address = "` + address + `.ttrpc"
 		t.Fatal(err)
 	}
 	ctr := client{"ctr", "--address", address}
-	ended := start(t, "containerd", "--config", config)
-	await(t, "containerd answers", ended, func() bool {
+	share(t, name, func() bool {
 		_, failure := ctr.try(t, "--connect-timeout", "1s", "version")
 		return failure == ""
+	}, "containerd", "--config", config)
+	t.Cleanup(func() {
+		for _, id := range strings.Fields(ctr.clean(t, "tasks", "list", "--quiet")) {
+			ctr.clean(t, "tasks", "delete", "--force", id)
+		}
+		for _, what := range [][]string{{"containers", "delete"}, {"leases", "delete"}, {"images", "remove", "--sync"}} {
+			if ids := strings.Fields(ctr.clean(t, what[0], "list", "--quiet")); len(ids) > 0 {
+				ctr.clean(t, append(what, ids...)...)
+			}
+		}
 	})
 	t.Log(ctr.run(t, "version"))
 	return ctr
 }
 
-// registry starts the distribution registry, in which nothing is yet, with more lines of
+// daemonDir is the folder of a daemon that tests share.
+func daemonDir(t *testing.T, name string) string {
+	t.Helper()
+	dir := filepath.Join(storageDir(), name)
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// registry starts distribution's registry 2, in which nothing is yet, with more lines of
 // its configuration if need be, and returns its HOST:PORT.
 func registry(t *testing.T, more ...string) string {
 	t.Helper()
+	return startRegistry(t, "docker-registry", "127.0.0.1:5000", more...)
+}
+
+// registry3 starts distribution's registry 3, in which nothing is yet, and returns its HOST:PORT.
+func registry3(t *testing.T) string {
+	t.Helper()
+	t.Setenv("OTEL_TRACES_EXPORTER", "none") // it would look for who collects them
+	return startRegistry(t, "registry3", "127.0.0.1:5003")
+}
+
+// startRegistry starts a registry at an address that is free: the loopback interface is the tests' own.
+func startRegistry(t *testing.T, program, address string, more ...string) string {
+	t.Helper()
 	needIsolation(t)
-	need(t, "docker-registry")
+	need(t, program)
 	dir := scratch(t)
-	const address = "127.0.0.1:5000" // free: the loopback interface is the tests' own
 	config := filepath.Join(dir, "config.yml")
 	text := `version: 0.1
 log: {level: warn, accesslog: {disabled: true}}
@@ -88,7 +131,7 @@ http: {addr: "` + address + `"}
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ended := start(t, "docker-registry", "serve", config)
+	ended := start(t, program, "serve", config)
 	await(t, "the registry answers", ended, func() bool {
 		c, err := net.Dial("tcp", address)
 		if err == nil {
@@ -96,7 +139,7 @@ http: {addr: "` + address + `"}
 		}
 		return err == nil
 	})
-	t.Log(run(t, "docker-registry", "--version"))
+	t.Log(run(t, program, "--version"))
 	return address
 }
 
@@ -110,13 +153,8 @@ func podman(t *testing.T, runtime string) client {
 	p := append(client{"podman"}, storage...)
 	p = append(p, "--tmpdir", filepath.Join(runRoot, "libpod"), "--cgroup-manager=cgroupfs", "--events-backend=none", "--runtime", runtime)
 	t.Log(run(t, "podman", "--version"))
-	t.Cleanup(func() {
-		// Also when the test failed before it stopped what it had started.
-		args := p.with([]string{"rm", "--all", "--force", "--time=0"})
-		if out, err := commandContext(context.Background(), p[0], args...).CombinedOutput(); err != nil {
-			t.Errorf("podman rm: %v\n%s", err, out)
-		}
-	})
+	// Also when the test failed before it stopped what it had started.
+	t.Cleanup(func() { p.clean(t, "rm", "--all", "--force", "--time=0") })
 	return p
 }
 

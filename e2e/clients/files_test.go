@@ -132,25 +132,7 @@ func filesImage(t *testing.T) *image {
 func TestFiles(t *testing.T) {
 	img := filesImage(t)
 	judgeByOracle(t, img.archive)
-	judge := func(t *testing.T, output string) {
-		t.Helper()
-		if output != filesOutput {
-			t.Errorf("the container says\n%s\nwant\n%s", output, filesOutput)
-		}
-	}
-	t.Run("podman", func(t *testing.T) {
-		p := podman(t, "runc")
-		judge(t, p.run(t, podmanRun("--rm", podmanLoad(t, p, img))...))
-	})
-	t.Run("docker", func(t *testing.T) {
-		d := docker(t)
-		judge(t, d.run(t, "run", "--rm", "--network=none", dockerLoad(t, d, img)))
-	})
-	t.Run("containerd", func(t *testing.T) {
-		ctr := containerd(t)
-		name := containerdImport(t, ctr, img)
-		judge(t, ctr.run(t, "run", "--rm", "--snapshotter=overlayfs", "--cgroup", cgroupParent()+"/files", name, "files"))
-	})
+	judgeRuns(t, img, filesOutput)
 	t.Run("umoci", func(t *testing.T) {
 		needIsolation(t)
 		need(t, "umoci")

@@ -78,23 +78,5 @@ func runImage(t *testing.T) *image {
 func TestRunLayer(t *testing.T) {
 	img := runImage(t)
 	judgeByOracle(t, img.archive)
-	judge := func(t *testing.T, output string) {
-		t.Helper()
-		if output != runOutput {
-			t.Errorf("the container says\n%s\nwant\n%s", output, runOutput)
-		}
-	}
-	t.Run("podman", func(t *testing.T) {
-		p := podman(t, "runc")
-		judge(t, p.run(t, podmanRun("--rm", podmanLoad(t, p, img))...))
-	})
-	t.Run("docker", func(t *testing.T) {
-		d := docker(t)
-		judge(t, d.run(t, "run", "--rm", "--network=none", dockerLoad(t, d, img)))
-	})
-	t.Run("containerd", func(t *testing.T) {
-		ctr := containerd(t)
-		name := containerdImport(t, ctr, img)
-		judge(t, ctr.run(t, "run", "--rm", "--snapshotter=overlayfs", "--cgroup", cgroupParent()+"/run_layer", name, "run_layer"))
-	})
+	judgeRuns(t, img, runOutput)
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# setup-newer.sh puts newer clients beside the machine's own, for the tests in this folder: docker, containerd, podman, buildah,
-# skopeo and oras. They are Debian sid's packages, unpacked with all that they need and not installed, in
+# setup-newer.sh puts newer clients beside the machine's own, for the tests in this folder: docker, containerd, podman, skopeo
+# and oras. They are Debian sid's packages, unpacked with all that they need and not installed, in
 #     ${STRATA_CLIENTS_NEWER:-<home>/.cache/strata-clients/newer}
 # which is the /usr that they run with. Changes nothing else. Complete or not there; a second run takes a few hundredths of
 # a second. Needs apt-get and dpkg-deb.
@@ -26,7 +26,6 @@ oldest='
 	docker.io 28
 	containerd 2
 	podman 5
-	buildah 1.40
 	skopeo 1.18
 	oras 1.2
 '
