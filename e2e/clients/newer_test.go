@@ -22,8 +22,8 @@ const newerRoot = `set -eu
 usr=$1 work=$2 ready=$3
 mount -t tmpfs -o mode=755 newer /mnt
 cd /mnt
-for dir in etc dev proc run sys usr var old "./$work"; do mkdir -p "$dir"; done
-mkdir -m 1777 tmp var/tmp
+for dir in etc dev proc run sys tmp usr var/tmp old "./$work"; do mkdir -p "$dir"; done
+chmod 1777 tmp var/tmp
 for dir in bin lib lib64 sbin; do ln -s usr/$dir $dir; done
 printf 'root:x:0:0::/:/bin/sh\n' >etc/passwd
 printf 'root:x:0:\n' >etc/group
