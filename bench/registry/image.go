@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,8 +27,18 @@ var states = []struct{ name, root, label string }{
 // buildImages builds the image of each state, as an OCI layout below dir. Its roots refer to all store paths of a binary cache, but
 // to one of two that are alike in size: "before" to the one, "after" to the other.
 func buildImages(dir, strata, cache string) (layouts []string, description string, err error) {
+	if cache, err = filepath.Abs(cache); err != nil {
+		return nil, "", err
+	}
 	files, err := filepath.Glob(filepath.Join(cache, "*.narinfo"))
 	if err != nil {
+		return nil, "", err
+	}
+	own := filepath.Join(dir, "cache")
+	if err := os.Mkdir(own, 0o755); err != nil {
+		return nil, "", err
+	}
+	if err := os.WriteFile(filepath.Join(own, "nix-cache-info"), []byte("StoreDir: /nix/store\n"), 0o644); err != nil {
 		return nil, "", err
 	}
 	var paths []*narinfo.Info
@@ -40,6 +51,10 @@ func buildImages(dir, strata, cache string) (layouts []string, description strin
 		if err != nil {
 			return nil, "", fmt.Errorf("%s: %w", file, err)
 		}
+		// In a cache of its own, the corpus' with the roots: links to the NARs.
+		if err := errors.Join(os.WriteFile(filepath.Join(own, filepath.Base(file)), text, 0o644), os.Symlink(filepath.Join(cache, p.URL), filepath.Join(own, p.URL))); err != nil {
+			return nil, "", err
+		}
 		paths = append(paths, p)
 	}
 	if len(paths) < 4 {
@@ -50,15 +65,8 @@ func buildImages(dir, strata, cache string) (layouts []string, description strin
 	before, after := paths[middle-1], paths[middle]
 	rest := slices.Concat(paths[:middle-1], paths[middle+1:])
 
-	own := filepath.Join(dir, "cache")
-	if err := os.Mkdir(own, 0o755); err != nil {
-		return nil, "", err
-	}
 	lock := filepath.Join(dir, "strata.lock.json")
-	args := []string{"lock", "-o", lock, "--system", "x86_64-linux"}
-	for _, c := range []string{"file://" + cache, "file://" + own} {
-		args = append(args, "--cache", c, "--allow-unsigned", c)
-	}
+	args := []string{"lock", "-o", lock, "--system", "x86_64-linux", "--cache", "file://" + own, "--allow-unsigned", "file://" + own}
 	for name, one := range map[string]*narinfo.Info{"before": before, "after": after} {
 		path, err := writeRoot(own, name, append(slices.Clone(rest), one))
 		if err != nil {
