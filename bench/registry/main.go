@@ -75,7 +75,7 @@ func measure(cache string) ([]section.Section, error) {
 		defer d.stop()
 		b.daemons[i] = d
 	}
-	image := fmt.Sprintf("%s. Measured on %d cores; the load average was %s when it began.\n", description, runtime.NumCPU(), strings.Fields(string(load))[0])
+	image := fmt.Sprintf("%s. Measured on %d cores; the load average was %s when it began (above 1, times mean little).\n", description, runtime.NumCPU(), strings.Fields(string(load))[0])
 	sections := []section.Section{{Name: "image", Text: image}}
 	loads, err := b.loads()
 	if err != nil {
