@@ -3,6 +3,7 @@
 load("@bazel_skylib//rules:diff_test.bzl", "diff_test")
 load("//rules:store_layer.bzl", "store_layer")
 load("//rules:store_path.bzl", "StorePathInfo")
+load("//rules/tests:listing_test.bzl", "listing_test")
 
 def layer_test(name, path, args, golden = None, **kwargs):
     """Declares a layer of one store path, and the tests of it.
@@ -23,19 +24,16 @@ def layer_test(name, path, args, golden = None, **kwargs):
         paths = [path],
         **kwargs
     )
-    for group in ["digest_file", "mtree"]:
-        native.filegroup(
-            name = "%s_%s" % (name, group),
-            testonly = True,
-            srcs = [name + "_layer"],
-            output_group = group,
-        )
-    diff_test(
+    native.filegroup(
+        name = name + "_digest_file",
+        testonly = True,
+        srcs = [name + "_layer"],
+        output_group = "digest_file",
+    )
+    listing_test(
         name = name + "_mtree_test",
-        size = "small",
-        failure_message = "To write the listings anew: bazel run //rules/tests/layers:update",
-        file1 = golden or name + ".mtree",
-        file2 = name + "_mtree",
+        golden = golden or name + ".mtree",
+        layer = name + "_layer",
     )
     _layer_by_hand(
         name = name + "_by_hand",
