@@ -132,7 +132,7 @@ func TestMatrix(t *testing.T) {
 					}
 				})
 				t.Run("strata_load_"+s.name, func(t *testing.T) {
-					args := []string{s.file, "--platform=linux/amd64"}
+					args := []string{s.file}
 					first := strataLoad(t, engine, args...)
 					if first.LayersSent == 0 {
 						t.Errorf("%+v, want layers to be sent", first)

@@ -6,9 +6,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
@@ -22,8 +24,10 @@ import (
 type imageFlags struct {
 	name     string
 	platform string
-	trust    trustFlags
-	network  fetchFlags
+	// forHere says that of several images the one for this machine is meant, if platform says nothing.
+	forHere bool
+	trust   trustFlags
+	network fetchFlags
 }
 
 // imageArguments is what help says of the argument IMAGE.
@@ -136,6 +140,9 @@ func advisePath(arg string, err error) error {
 
 func (f *imageFlags) choose(file *imagefile.File) (*imagefile.Image, error) {
 	if f.platform == "" {
+		if f.forHere {
+			return file.SelectFor(f.name, ocispec.Platform{OS: "linux", Architecture: runtime.GOARCH})
+		}
 		return file.Select(f.name, nil)
 	}
 	p, err := image.ParsePlatform(f.platform)

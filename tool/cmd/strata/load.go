@@ -51,7 +51,8 @@ func newLoadCommand() *cobra.Command {
 Layers that the runtime has aren't sent again, and the archive is made as it is
 sent: nothing is written to the disk. docker is spoken to by its socket
 (DOCKER_HOST, or docker's current context), containerd by its command ctr, and
-podman reads the blobs where they are.
+podman reads the blobs where they are. Of an index it is the image for this
+machine's processor, unless --platform says another.
 
 With "run", a container of the image is started: options go to the runtime's own
 run command, what follows -- to the program.
@@ -101,6 +102,7 @@ func (f *loadFlags) run(cmd *cobra.Command, args []string) error {
 	if f.place.Runtime != "" && !slices.Contains(load.Names(), f.place.Runtime) {
 		return usagef("--runtime: want one of %s, found %q", strings.Join(load.Names(), ", "), f.place.Runtime)
 	}
+	f.image.forHere = true
 	file, names, err := f.image.openNamed(cmd, path, f.tags)
 	if err != nil {
 		return err
