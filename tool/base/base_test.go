@@ -374,6 +374,9 @@ func TestBase_StorePaths(t *testing.T) {
 		"all hidden":         {[][]byte{whole, layer(file(".wh..wh..opq"))}, ""},
 		"nix removed":        {[][]byte{whole, tarOf(t, file(".wh.nix"))}, ""},
 		"a file removed":     {[][]byte{whole, layer(file(pathA + "/.wh.f"))}, "named"},
+		"linked to":          {[][]byte{layer(dir(pathA), file(pathA+"/f"), entry{name: "x", kind: tar.TypeLink, mode: 0o4777, contents: "./" + pathA + "/f"})}, "named"},
+		"linked to, above":   {[][]byte{whole, layer(entry{name: "x", kind: tar.TypeLink, mode: 0o4777, contents: "/" + pathA + "/f"})}, "named"},
+		"linked to, below":   {[][]byte{layer(file(pathB), entry{name: "x", kind: tar.TypeLink, contents: pathB}), whole}, "whole"},
 		"a directory hidden": {[][]byte{whole, layer(file(pathA + "/.wh..wh..opq"))}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

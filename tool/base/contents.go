@@ -178,25 +178,38 @@ func (s *scan) entry(tr *tar.Reader, h *tar.Header, name string) error {
 		s.hide(target)
 		return nil
 	}
+	if h.Typeflag == tar.TypeLink {
+		// Another name of a file: clients give it the owner and mode of this one.
+		if p, _, ok := s.storePath(path.Clean(strings.TrimLeft(h.Linkname, "/"))); ok {
+			s.finishIfNot(p)
+			s.spoil(p)
+		}
+	}
 	for _, d := range s.dirs {
 		if name == d || strings.HasPrefix(d, name+"/") {
 			if h.Typeflag != tar.TypeDir {
 				return fmt.Errorf("/%s is no directory: no store path can be put below it", name)
 			}
-			continue
 		}
-		rest, ok := strings.CutPrefix(name, d+"/")
-		if !ok {
-			continue
-		}
-		first, below, _ := strings.Cut(rest, "/")
-		p, err := store.ParsePath("/" + d + "/" + first)
-		if err != nil {
-			continue // Such as .links: none of the image's business.
-		}
+	}
+	if p, below, ok := s.storePath(name); ok {
 		return s.inStorePath(tr, h, p, below)
 	}
 	return nil
+}
+
+// storePath returns the store path that a clean name is in, and where in it. There is none above it, nor for such as .links: they are
+// none of the image's business.
+func (s *scan) storePath(name string) (p store.Path, below string, ok bool) {
+	for _, d := range s.dirs {
+		if rest, ok := strings.CutPrefix(name, d+"/"); ok {
+			first, below, _ := strings.Cut(rest, "/")
+			if p, err := store.ParsePath("/" + d + "/" + first); err == nil {
+				return p, below, true
+			}
+		}
+	}
+	return "", "", false
 }
 
 // hide notes what a whiteout hides. "" is the root.
@@ -207,20 +220,15 @@ func (s *scan) hide(target string) {
 	for _, d := range s.dirs {
 		if target == "" || target == d || strings.HasPrefix(d, target+"/") {
 			s.cleared = append(s.cleared, d)
-			continue
 		}
-		if rest, ok := strings.CutPrefix(target, d+"/"); ok {
-			first, below, _ := strings.Cut(rest, "/")
-			p, err := store.ParsePath("/" + d + "/" + first)
-			switch {
-			case err != nil:
-			case below == "":
-				s.removed[p] = true
-			default:
-				s.finishIfNot(p)
-				s.spoil(p)
-			}
-		}
+	}
+	switch p, below, ok := s.storePath(target); {
+	case !ok:
+	case below == "":
+		s.removed[p] = true
+	default:
+		s.finishIfNot(p)
+		s.spoil(p)
 	}
 }
 

@@ -75,10 +75,13 @@ func (s *Survey) Wants(name []byte) bool {
 
 // Touch takes an entry, as [Accounts.Entry] does. It fails when there are more store paths than can be noted, and on a whiteout of
 // what is no name.
-func (s *Survey) Touch(name string, typeflag byte) error {
-	target, opaque, hides := removal(name)
+func (s *Survey) Touch(name string, typeflag byte) error { return s.TouchAt(name, name, typeflag) }
+
+// TouchAt does it for an entry that concerns another place than it is named for, as a hard link does.
+func (s *Survey) TouchAt(name, at string, typeflag byte) error {
+	target, opaque, hides := removal(at)
 	if !hides {
-		target = name
+		target = at
 	} else if _, last := path.Split(target); !opaque && (last == "" || last == "." || last == "..") {
 		return fmt.Errorf("a whiteout of %q: want the name of something in the directory", last)
 	}

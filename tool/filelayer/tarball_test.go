@@ -266,6 +266,58 @@ func TestDigestFile_Survey(t *testing.T) {
 	}
 }
 
+// Clients unpack an entry below a symlink where that leads, and give a file's owner and mode by any of its names: so a tar may
+// reach into a store path that no entry of it is named for.
+func TestVerbatim_Aliases(t *testing.T) {
+	const path = "nix/store/0g80j8fh4wp8p2jmb0a8giig40jzalcj-a"
+	file := func(name string) tarEntry {
+		return tarEntry{tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o644}, "x"}
+	}
+	symlink := func(name, target string) tarEntry {
+		return tarEntry{Header: tar.Header{Typeflag: tar.TypeSymlink, Name: name, Linkname: target}}
+	}
+	hardlink := func(name, target string) tarEntry {
+		return tarEntry{Header: tar.Header{Typeflag: tar.TypeLink, Name: name, Linkname: target, Mode: 0o4777}}
+	}
+	directory := func(name string) tarEntry {
+		return tarEntry{Header: tar.Header{Typeflag: tar.TypeDir, Name: name, Mode: 0o755}}
+	}
+	into := func(entry string, hides bool) string { return fmt.Sprintf("[{/%s %s %v}]", path, entry, hides) }
+	for _, test := range []struct {
+		what    string
+		entries []tarEntry
+		want    string
+	}{
+		{"a hard link", []tarEntry{hardlink("x", "./"+path+"/bin/x")}, into("x", false)},
+		{"a symlink to one", []tarEntry{symlink("a", "/"+path), file("a/bin/x")}, into("a/bin/x", false)},
+		{"a relative one", []tarEntry{symlink("srv/a", "../nix"), file("srv/a/store/0g80j8fh4wp8p2jmb0a8giig40jzalcj-a/x")}, into("srv/a/store/0g80j8fh4wp8p2jmb0a8giig40jzalcj-a/x", false)},
+		{"one above the root", []tarEntry{symlink("a", "../../../"+path), file("a/x")}, into("a/x", false)},
+		{"a chain", []tarEntry{symlink("b", "a/store"), symlink("a", "//nix/."), file("b/0g80j8fh4wp8p2jmb0a8giig40jzalcj-a/x")}, into("b/0g80j8fh4wp8p2jmb0a8giig40jzalcj-a/x", false)},
+		{"a whiteout behind one", []tarEntry{symlink("a", "/"+path), file("a/.wh.x")}, into("a/.wh.x", true)},
+		{"the last of all that has the name", []tarEntry{symlink("a", "/srv"), symlink("./a", "/"+path), file("a/x")}, into("a/x", false)},
+		{"a hard link by way of a symlink", []tarEntry{symlink("a", "/"+path), hardlink("x", "a/bin/x")}, into("x", false)},
+
+		{"a symlink with nothing below it", []tarEntry{symlink("a", "/"+path), file("b/x"), file("ab/x")}, "[]"},
+		{"a symlink elsewhere", []tarEntry{symlink("lib", "usr/lib"), file("lib/x")}, "[]"},
+		{"a directory in a symlink's place", []tarEntry{symlink("a", "/"+path), directory("a/"), file("a/x")}, "[]"},
+		{"a symlink that comes later", []tarEntry{file("a/x"), symlink("a", "/"+path)}, "[]"},
+		{"a hard link elsewhere", []tarEntry{file("a"), hardlink("b", "a")}, "[]"},
+	} {
+		f, err := Verbatim(t.Context(), bytes.NewReader(tarOf(t, test.entries...)), "")
+		if err != nil || fmt.Sprint(f.Touched) != test.want {
+			t.Errorf("%s: got %+v, %v; want %s", test.what, f, err, test.want)
+		}
+	}
+	for what, entries := range map[string][]tarEntry{
+		"a loop":           {symlink("a", "b"), symlink("b", "a"), file("a/x")},
+		"a link to itself": {symlink("a", "a/b"), file("a/x")},
+	} {
+		if _, err := Verbatim(t.Context(), bytes.NewReader(tarOf(t, entries...)), ""); err == nil || !strings.Contains(err.Error(), `entry "a/x": more than 40 symlinks on the way`) {
+			t.Errorf("%s: error %v", what, err)
+		}
+	}
+}
+
 // By notes of overlays a layer could hide what is in lower ones without a whiteout: they are no part of a file.
 func TestTar_OverlayNotes(t *testing.T) {
 	dir := t.TempDir()

@@ -81,6 +81,7 @@ func Verbatim(ctx context.Context, r io.Reader, compression string) (*digestfile
 // checkTar reads a tar to its end, and counts its entries.
 func checkTar(in io.Reader, survey *digestfile.Survey) (entries int64, err error) {
 	r := tar.NewReader(in)
+	var links symlinks
 	for {
 		h, err := r.Next()
 		if err == io.EOF {
@@ -117,7 +118,7 @@ func checkTar(in io.Reader, survey *digestfile.Survey) (entries int64, err error
 			}
 		}
 		name, _ := tarName(h.Name)
-		if err := survey.Touch(name, flagOf(h)); err != nil {
+		if err := touch(survey, &links, name, h); err != nil {
 			return 0, fmt.Errorf("entry %.200q: %w", h.Name, err)
 		}
 		if contents := survey.Entry(name, flagOf(h), r); contents != r {
@@ -126,6 +127,29 @@ func checkTar(in io.Reader, survey *digestfile.Survey) (entries int64, err error
 			}
 		}
 	}
+}
+
+// touch notes which store paths an entry reaches into: by its name, by that of the file that it is another name of, since
+// clients give it owner and mode of the link, or by symlinks that are in the way to one of them.
+func touch(survey *digestfile.Survey, links *symlinks, name string, h *tar.Header) error {
+	names, target := []string{name}, ""
+	switch h.Typeflag {
+	case tar.TypeLink:
+		of, _ := tarName(h.Linkname)
+		names = append(names, of)
+	case tar.TypeSymlink:
+		target = h.Linkname
+	}
+	for _, n := range names {
+		at, err := links.place(n)
+		if err != nil {
+			return err
+		}
+		if err := survey.TouchAt(name, at, flagOf(h)); err != nil {
+			return err
+		}
+	}
+	return links.see(name, target)
 }
 
 // flagOf is the type of an entry, the old ones of files as the new one.
