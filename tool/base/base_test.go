@@ -487,6 +487,8 @@ func TestBase_Corrupt(t *testing.T) {
 	}
 	flipped := bytes.Clone(good)
 	flipped[600] ^= 1
+	flippedHeader := bytes.Clone(good)
+	flippedHeader[10] ^= 1
 	for name, test := range map[string]struct {
 		layer []byte
 		spoil func(t *testing.T, dir string)
@@ -495,6 +497,7 @@ func TestBase_Corrupt(t *testing.T) {
 		"good":                      {good, nil, ""},
 		"cut":                       {good, overwrite(good[:1000]), "layer 1: blob sha256:"},
 		"flipped":                   {good, overwrite(flipped), "mismatch: want sha256:"},
+		"flipped in a header":       {good, overwrite(flippedHeader), "mismatch: want sha256:"},
 		"longer":                    {good, overwrite(append(bytes.Clone(good), 0)), "layer 1: blob sha256:"},
 		"no tar":                    {[]byte(strings.Repeat("no tar ", 200)), nil, "layer 1: archive/tar: invalid tar header"},
 		"cut tar":                   {good[:1500], nil, "unexpected EOF"},

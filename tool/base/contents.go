@@ -122,11 +122,12 @@ func readLayer(ctx context.Context, l *imagefile.Layer, dirs []string) (*content
 	c := &contents{paths: map[store.Path]store.Hash{}, removed: map[store.Path]bool{}}
 	s := &scan{contents: c, dirs: dirs, sum: sha256.New(), buf: make([]byte, bufferSize)}
 	r := &cancellable{ctx, in}
-	if err := s.run(tar.NewReader(r)); err != nil {
+	fault := s.run(tar.NewReader(r))
+	// The end is where a layer that isn't the one that was meant is found out: what its entries are then says little.
+	if _, err := io.CopyBuffer(io.Discard, struct{ io.Reader }{r}, s.buf); err != nil {
 		return nil, err
 	}
-	_, err = io.CopyBuffer(io.Discard, struct{ io.Reader }{r}, s.buf)
-	return c, err
+	return c, fault
 }
 
 // scan reads a layer's tar.
