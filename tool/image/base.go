@@ -115,7 +115,7 @@ func (s *Settings) checkCount(base, own int) error {
 	}
 	switch {
 	case n == 0:
-		return errors.New("the image has no layers: name at least one digest file")
+		return errors.New("the image has no layers: it wants store paths, a base or a layer of files")
 	case n > MaxLayers:
 		return fmt.Errorf("the image has %d layers%s, but docker's graph drivers (overlay2, vfs) refuse more than %d: put more store paths into one layer", n, of, MaxLayers)
 	case s.MaxLayers > 0 && n > s.MaxLayers:

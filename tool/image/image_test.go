@@ -166,7 +166,7 @@ func TestBuild_Errors(t *testing.T) {
 		want   string
 	}{
 		{"settings", Settings{}, many(1), "system: want a system"},
-		{"no layers", Settings{}, nil, "no layers"},
+		{"no layers", Settings{}, nil, "the image has no layers: it wants store paths, a base or a layer of files"},
 		{"126 layers", Settings{}, many(126), "126 layers, but docker's graph drivers (overlay2, vfs) refuse more than 125"},
 		{
 			"store path in two layers",

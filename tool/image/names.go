@@ -46,10 +46,10 @@ func (n Naming) Names() ([]string, error) {
 	add := func(where, name string) error {
 		r, err := ParseReference(name)
 		if err != nil {
-			return fmt.Errorf("%s: %w", where, err)
+			return err
 		}
 		if other, twice := from[r]; twice && other == where {
-			return fmt.Errorf("%s: image name %q: %s is given twice", where, name, r)
+			return fmt.Errorf("image name %q: %s is given twice", name, r)
 		} else if twice {
 			return nil // What a file says again.
 		}
@@ -66,7 +66,7 @@ func (n Naming) Names() ([]string, error) {
 			}
 		}
 		if err := add("repo_tags", name); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("repo_tags: %w", err)
 		}
 	}
 	for _, f := range n.Files {

@@ -101,7 +101,7 @@ func TestNaming(t *testing.T) {
 		"a file without names":   {Naming{Roots: roots, Files: []string{textFile(t, "\n")}}, nil, ""},
 		"twice":                  {Naming{Tags: []string{"web:1", "docker.io/library/web:1"}}, nil, `repo_tags: image name "docker.io/library/web:1": docker.io/library/web:1 is given twice`},
 		"bad":                    {Naming{Tags: []string{"Web"}}, nil, `repo_tags: image name "Web": component "Web" of the name: want lower-case letters`},
-		"bad in a file":          {Naming{Files: []string{textFile(t, "a\nb c\n")}}, nil, `line 2: `},
+		"bad in a file":          {Naming{Files: []string{textFile(t, "a\nb c\n")}}, nil, `file.txt: line 2: image name "b c"`},
 		"no stamp":               {Naming{Tags: []string{"web:{STABLE_REV}"}}, nil, `repo_tags: image name "web:{STABLE_REV}": tag "{STABLE_REV}"`},
 		"no value":               {Naming{Tags: []string{"web:{X}"}, Stamp: stamp}, nil, `repo_tags: "web:{X}": {X} has no value`},
 		"a value that is no tag": {Naming{Tags: []string{"web:{X}"}, Stamp: &Stamp{Defaults: map[string]string{"X": "y/"}}}, nil, `image name "web:y/"`},
