@@ -239,6 +239,7 @@ def _manifest(ctx, base, layers):
             "stamp": stamp.live,
             "stamp_defaults": ctx.attr.stamp_defaults if stamp.live else {},
             "stop_signal": ctx.attr.stop_signal,
+            "store_paths_mounted": not ctx.attr.include_store_paths,
             "system": _system(ctx),
             "user": ctx.attr.user,
             "volumes": ctx.attr.volumes,
@@ -347,7 +348,7 @@ file a layer is left out if all of its store paths are there. A base may be with
 clear what a base has, say so in `config_json`: `{"Entrypoint": []}`.
 
 **Store paths** that `cmd`, `entrypoint`, `env`, `env_prepend`, `healthcheck`, `labels`, `shell` and `workdir` name must be in the image, or
-the build fails and names them. (`annotations` may name what they like.)
+the build fails and names them; not without `include_store_paths`. (`annotations` may name what they like.)
 
 **A database of the store** (`nix_database`, `guix_database`) makes real Nix or Guix in the image, or over its files, take
 the store paths for valid: `nix-store --verify --check-contents` finds them whole, `nix-store --query` and `nix path-info` say of
@@ -370,7 +371,7 @@ archive, `StrataLayout` the layout.
         ),
         "include_store_paths": attr.bool(
             default = True,
-            doc = "Whether the image holds the store paths of `contents`. Without, it is for machines that have them, and bring them in by a mount: only `layers` are in it.",
+            doc = "Whether the image holds the store paths of `contents`. Without, it is for machines that have them, and bring them in by a mount: only `layers` are in it. What `cmd` and other attributes name isn't looked for then.",
         ),
         "base": attr.label(
             allow_files = True,

@@ -104,6 +104,10 @@ def _bare_impl(ctx):
     env = analysistest.begin(ctx)
     layers = analysistest.target_under_test(env)[ImageInfo].layers
     asserts.equals(env, ["root_as_layer"], [layer.label.name for layer in layers])
+
+    # Its cmd is a store path of the mount.
+    settings = [a for a in analysistest.target_actions(env) if a.mnemonic == "FileWrite" and "settings" in a.outputs.to_list()[0].path]
+    asserts.equals(env, True, json.decode(settings[0].content).get("store_paths_mounted"))
     return analysistest.end(env)
 
 _bare_test = analysistest.make(_bare_impl)

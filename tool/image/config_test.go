@@ -168,6 +168,7 @@ func TestNamedStorePaths(t *testing.T) {
 		}, ""},
 		{"no store paths", Settings{Cmd: []string{"/nix/store", "/nix/store/x", "/nix/store/11111111111111111111111111111111", "/mnt" + other, "/nix/store/e1111111111111111111111111111111-x"}}, ""},
 		{"annotations say what they like", Settings{Annotations: map[string]string{"deriver": other}}, ""},
+		{"by a mount", Settings{Cmd: []string{other}, Labels: map[string]string{"k": stranger}, StorePathsMounted: true}, ""},
 		{"entrypoint", Settings{Entrypoint: []string{other + "/bin/x"}}, `entrypoint: "` + other + `/bin/x": ` + other + " is not in the image; it has " + have},
 		{"cmd", Settings{Cmd: []string{"a", "--x=" + stranger + ":"}}, `cmd: "--x=` + stranger + `:": ` + stranger + " is not in the image; put it into the image's contents"},
 		{"env", Settings{Env: []string{"PATH=" + have + "/bin:" + other + "/bin"}}, "env: "},

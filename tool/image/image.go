@@ -88,8 +88,10 @@ func BuildOn(base *Base, s Settings, layers []*digestfile.File) (*Image, error) 
 	if err := checkTouched(base, layers, len(manifest.Layers)); err != nil {
 		return nil, err
 	}
-	if err := paths.checkNamed(say); err != nil {
-		return nil, err
+	if !s.StorePathsMounted {
+		if err := paths.checkNamed(say); err != nil {
+			return nil, err
+		}
 	}
 	doc.say(say)
 	if !s.Unfinished {

@@ -89,6 +89,9 @@ type Settings struct {
 	// BaseLayers is how many layers the base is said to have; 0 if nothing is said.
 	BaseLayers int `json:"base_layers,omitempty"`
 
+	// StorePathsMounted says that store paths come in by a mount: those that the settings name need not be in the image.
+	StorePathsMounted bool `json:"store_paths_mounted,omitempty"`
+
 	// Stamp says that {KEY} in labels, annotations, author, comment and created stands
 	// for a value of Status, or of StampDefaults.
 	Stamp bool `json:"stamp,omitempty"`
@@ -162,6 +165,7 @@ func ParseSettings(b []byte) (*Settings, error) {
 	field("media_types", strictjson.StringInto(&s.MediaTypes))
 	field("max_layers", countInto(&s.MaxLayers))
 	field("base_layers", countInto(&s.BaseLayers))
+	field("store_paths_mounted", boolInto(&s.StorePathsMounted))
 	field("stamp", boolInto(&s.Stamp))
 	field("stamp_defaults", mapInto(&s.StampDefaults))
 	if err := doc.Fields(fields...); err != nil {

@@ -136,6 +136,7 @@ func (f *buildFlags) run(cmd *cobra.Command) error {
 		if err != nil {
 			return err
 		}
+		settings.StorePathsMounted = settings.StorePathsMounted || f.fileLayers.noStorePaths
 		if cmd.Flags().Changed("media-types") {
 			settings.MediaTypes = f.mediaTypes
 			if err := settings.Check(); err != nil {
