@@ -3,21 +3,29 @@ package validate_test
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
+	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/rules-strata/rules_strata/tool/image"
 	"github.com/rules-strata/rules_strata/tool/image/imagetest"
+	"github.com/rules-strata/rules_strata/tool/validate"
 )
 
-// tarEntry is one file or directory of an archive.
+// tarEntry is one file, directory or symbolic link of an archive.
 type tarEntry struct {
 	name string
 	dir  bool
 	b    []byte
+	link string // where it leads
 }
 
 func readTar(t *testing.T, archive []byte) []tarEntry {
@@ -35,7 +43,7 @@ func readTar(t *testing.T, archive []byte) []tarEntry {
 		if err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, tarEntry{h.Name, h.Typeflag == tar.TypeDir, b})
+		out = append(out, tarEntry{name: h.Name, dir: h.Typeflag == tar.TypeDir, b: b})
 	}
 }
 
@@ -47,6 +55,9 @@ func writeTar(t *testing.T, entries []tarEntry) string {
 		h := &tar.Header{Typeflag: tar.TypeReg, Name: e.name, Mode: 0o644, Size: int64(len(e.b))}
 		if e.dir {
 			h.Typeflag = tar.TypeDir
+		}
+		if e.link != "" {
+			h.Typeflag, h.Linkname = tar.TypeSymlink, e.link
 		}
 		if err := tw.WriteHeader(h); err != nil {
 			t.Fatal(err)
@@ -151,4 +162,145 @@ func TestImage_DockerArchive_Faults(t *testing.T) {
 			t.Errorf("got %v", r.Err())
 		}
 	})
+}
+
+// Since docker 25, docker save writes a layout, with files for older clients that no document of OCI's refers to.
+func TestImage_AnyOrigin_Layout(t *testing.T) {
+	img, blobs := imagetest.Build(t, image.Settings{System: "x86_64-linux"}, imagetest.Mini(t, testdata, "gzip"))
+	good, err := os.ReadFile(imagetest.Archive(t, img, blobs, "web:dev"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries := append(readTar(t, good), tarEntry{name: "repositories", b: []byte("{}")}, tarEntry{name: "blobs/sha256/" + strings.Repeat("a", 64), b: []byte("{}")})
+	path := writeTar(t, entries)
+	if r, err := validate.Image(t.Context(), path, validate.WithAnyOrigin()); err != nil || r.Err() != nil {
+		t.Errorf("got %v, %v", err, r.Err())
+	}
+	if r := check(t, path); r.Err() == nil || !strings.Contains(r.Err().Error(), "nothing refers to it") {
+		t.Errorf("without the option: got %v", r.Err())
+	}
+}
+
+// foreign are docker archives of one image as others write them; the layers are foreignLayers.
+func foreign(t *testing.T) map[string][]tarEntry {
+	t.Helper()
+	lower, upper := foreignLayers(t)
+	digestOf := func(b []byte) string { return digest.FromBytes(b).Encoded() }
+	config := []byte(`{"architecture":"amd64","os":"linux","config":{"Env":null,"ArgsEscaped":true},"container":"0123",` +
+		`"history":[{"created_by":"/bin/sh -c #(nop) COPY a /"},{"created_by":"CMD","empty_layer":true},{"created_by":"b"},{"created_by":"b"}],` +
+		`"rootfs":{"type":"layers","diff_ids":["sha256:` + digestOf(lower) + `","sha256:` + digestOf(upper) + `","sha256:` + digestOf(upper) + `"]}}`)
+	id := digestOf(config)
+	a, b, c := strings.Repeat("a", 64), strings.Repeat("b", 64), strings.Repeat("c", 64)
+	file := func(name string, b []byte) tarEntry { return tarEntry{name: name, b: b} }
+	manifest := func(config string, layers ...string) tarEntry {
+		b, err := json.Marshal([]map[string]any{{"Config": config, "RepoTags": []string{"web:dev"}, "Layers": layers}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return file("manifest.json", b)
+	}
+	folder := func(id, more string) []tarEntry {
+		return []tarEntry{{name: id + "/", dir: true}, file(id+"/VERSION", []byte("1.0")), file(id+"/json", []byte(`{"id":"`+id+`"`+more+`}`))}
+	}
+	repositories := file("repositories", []byte(`{"web":{"dev":"`+c+`"}}`))
+	var compressed bytes.Buffer
+	z := gzip.NewWriter(&compressed)
+	if _, err := z.Write(upper); err != nil || z.Close() != nil {
+		t.Fatal(err)
+	}
+	return map[string][]tarEntry{
+		"docker save": slices.Concat(
+			folder(a, `,"created":"1970-01-01T00:00:00Z"`), []tarEntry{file(a+"/layer.tar", lower)},
+			folder(b, `,"parent":"`+a+`"`), []tarEntry{file(b+"/layer.tar", upper)},
+			folder(c, `,"parent":"`+b+`"`), []tarEntry{{name: c + "/layer.tar", link: "../" + b + "/layer.tar"}},
+			[]tarEntry{file(id+".json", config), manifest(id+".json", a+"/layer.tar", b+"/layer.tar", c+"/layer.tar"), repositories}),
+		"skopeo": slices.Concat(
+			[]tarEntry{file(digestOf(lower)+".tar", lower)}, folder(a, ""), []tarEntry{{name: a + "/layer.tar", link: "../" + digestOf(lower) + ".tar"}},
+			[]tarEntry{file(digestOf(upper)+".tar", upper), file(id+".json", config),
+				manifest(id+".json", digestOf(lower)+".tar", digestOf(upper)+".tar", digestOf(upper)+".tar"), repositories}),
+		"dockerTools": slices.Concat(
+			folder(a, `,"checksum":"tarsum.v1+sha256:00","Size":1`), []tarEntry{file(a+"/layer.tar", lower)},
+			folder(b, `,"parent":"`+a+`","checksum":"tarsum.v1+sha256:00","Size":1`), []tarEntry{file(b+"/layer.tar", upper)},
+			[]tarEntry{file(id+".json", config), manifest(id+".json", a+"/layer.tar", b+"/layer.tar", b+"/layer.tar"), repositories}),
+		"crane": {
+			file("sha256:"+id, config), file("x.tar.gz", compressed.Bytes()), file("y.tar", lower),
+			manifest("sha256:"+id, "y.tar", "x.tar.gz", "x.tar.gz"),
+		},
+		"rules_oci": {
+			file("blobs/sha256/"+id, config), file("blobs/sha256/x.tar.gz", compressed.Bytes()), file("blobs/sha256/y.tar", lower),
+			manifest("blobs/sha256/"+id, "blobs/sha256/y.tar", "blobs/sha256/x.tar.gz", "blobs/sha256/x.tar.gz"),
+		},
+	}
+}
+
+// foreignLayers are layers with store paths as a COPY leaves them.
+func foreignLayers(t *testing.T) (lower, upper []byte) {
+	t.Helper()
+	layer := func(names ...string) []byte {
+		var b bytes.Buffer
+		tw := tar.NewWriter(&b)
+		for i, name := range names {
+			if err := tw.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o640, Uid: i, ModTime: time.Unix(int64(i), 0)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := tw.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	const path = "nix/store/00000000000000000000000000000000-x/"
+	return layer(path+"b", path+"a"), layer(path+".wh.a", path+"b")
+}
+
+// Docker archives of others pass when it isn't known who made them, and what is wrong with them is told all the same.
+func TestImage_DockerArchive_AnyOrigin(t *testing.T) {
+	any := func(t *testing.T, entries []tarEntry) error {
+		t.Helper()
+		r, err := validate.Image(t.Context(), writeTar(t, entries), validate.WithAnyOrigin())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Images) != 1 && r.Err() == nil {
+			t.Errorf("%d images", len(r.Images))
+		}
+		return r.Err()
+	}
+	for name, entries := range foreign(t) {
+		t.Run(name, func(t *testing.T) {
+			if err := any(t, entries); err != nil {
+				t.Error(err)
+			}
+			if r := check(t, writeTar(t, entries)); r.Err() == nil {
+				t.Error("without the option nothing is wrong: it is no archive of another's")
+			}
+			for i, e := range entries {
+				var old, want string
+				switch {
+				case bytes.Contains(e.b, []byte("ustar")):
+					old, want = "000-x/", "diff ID "
+				case bytes.Contains(e.b, []byte("diff_ids")):
+					old, want = "amd64", "its bytes have the digest"
+				default:
+					continue
+				}
+				changed := slices.Clone(entries)
+				changed[i].b = bytes.Replace(e.b, []byte(old), []byte(strings.ToUpper(old)), 1)
+				if err := any(t, changed); err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("%s changed: got %v, want a fault with %q", e.name, err, want)
+				}
+			}
+			if name == "docker save" {
+				entries[0].name = "x/"
+				for i := range entries {
+					if entries[i].link != "" {
+						entries[i].link = "../../layer.tar"
+					}
+				}
+				if err := any(t, entries); err == nil || !strings.Contains(err.Error(), `found an entry of type '2'`) {
+					t.Errorf("a link out of the archive: got %v", err)
+				}
+			}
+		})
+	}
 }

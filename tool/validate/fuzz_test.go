@@ -42,7 +42,7 @@ func FuzzCheckTar(f *testing.F) {
 		var told []string
 		facts := new(layerFacts)
 		r := &hashingReader{r: bytes.NewReader(b), h: sha256.New()}
-		err := checkTar(r, []string{"nix/store"}, new(expected), func(format string, a ...any) { told = append(told, fmt.Sprintf(format, a...)) }, facts)
+		err := checkTar(r, holding{[]string{"nix/store"}, true}, new(expected), func(format string, a ...any) { told = append(told, fmt.Sprintf(format, a...)) }, facts)
 		if err != nil || len(told) > 0 {
 			return
 		}

@@ -47,8 +47,8 @@ func (c *checker) image(from string, d ocispec.Descriptor) (*imageFacts, error) 
 	}
 	history := layerHistory(config)
 	var facts []*layerFacts
-	for _, l := range m.Layers {
-		f, err := c.layer(name, l, storeDirs(history))
+	for i, l := range m.Layers {
+		f, err := c.layer(name, l, c.holding(history, i))
 		if err != nil {
 			return nil, err
 		}
@@ -156,6 +156,12 @@ func layerHistory(config *ocispec.Image) []ocispec.History {
 	return slices.DeleteFunc(slices.Clone(config.History), func(h ocispec.History) bool { return h.EmptyLayer })
 }
 
+// holding is what the layer of that number is held to.
+func (c *checker) holding(history []ocispec.History, i int) holding {
+	ours := !c.expected.anyOrigin || i < len(history) && history[i].CreatedBy == image.HistoryCreatedBy
+	return holding{storeDirs(history), ours}
+}
+
 // storeDirs are the store directories that a history of our own tells of, with
 // Nix's and Guix' own, all without the slash in front.
 func storeDirs(history []ocispec.History) []string {
@@ -220,10 +226,13 @@ func (c *checker) checkHistory(name string, config *ocispec.Image, history []oci
 	}
 }
 
-// checkCoverage wants each store path in one layer.
+// checkCoverage wants each store path in one layer of ours.
 func (c *checker) checkCoverage(name string, facts []*layerFacts) {
 	owner := map[string]int{}
 	for i, f := range facts {
+		if !f.ours {
+			continue
+		}
 		for _, p := range f.StorePaths {
 			if first, twice := owner[p]; twice {
 				c.add(name, "%s is in two layers: %d (%s) and %d (%s)", p, first+1, facts[first].Digest, i+1, f.Digest)

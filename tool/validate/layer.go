@@ -7,6 +7,7 @@ import (
 	"errors"
 	"hash"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -19,6 +20,15 @@ type layerFacts struct {
 	LayerFacts
 	// read says that the tar was read to its end.
 	read bool
+	// ours says that it was held to what strata means by store paths.
+	ours bool
+}
+
+// holding is what a layer of an image is held to.
+type holding struct {
+	storeDirs []string
+	// ours says that it is strata's, as far as it has store paths.
+	ours bool
 }
 
 // layerTypes are the media types of layers with how they are compressed.
@@ -31,22 +41,25 @@ var layerTypes = map[string]string{
 	"application/vnd.docker.image.rootfs.diff.tar.zstd": "zstd",
 }
 
+// anyLayerType stands for a layer of which nobody says how it is compressed.
+const anyLayerType = "any"
+
 // maxWindow bounds what decompressing zstd takes, in bytes.
 const maxWindow = 128 << 20
 
 // layer reads a layer once, whatever number of images have it.
-func (c *checker) layer(from string, d ocispec.Descriptor, storeDirs []string) (*layerFacts, error) {
+func (c *checker) layer(from string, d ocispec.Descriptor, h holding) (*layerFacts, error) {
 	name, ok := c.blobName(from, d)
 	if !ok {
 		return new(layerFacts), nil
 	}
-	return c.layerFile(name, d, storeDirs)
+	return c.layerFile(name, d, h)
 }
 
 // layerFile reads the layer in a file. Where the descriptor has no digest, as in a
 // docker archive, the bytes and the size are not held against it.
-func (c *checker) layerFile(name string, d ocispec.Descriptor, storeDirs []string) (*layerFacts, error) {
-	key := strings.Join(append([]string{name, d.MediaType}, storeDirs...), "\x00")
+func (c *checker) layerFile(name string, d ocispec.Descriptor, h holding) (*layerFacts, error) {
+	key := strings.Join(append([]string{name, d.MediaType, strconv.FormatBool(h.ours)}, h.storeDirs...), "\x00")
 	if f, ok := c.layers[key]; ok {
 		if d.Digest != "" {
 			c.checkSize(name, d, c.files[name].size)
@@ -57,7 +70,7 @@ func (c *checker) layerFile(name string, d ocispec.Descriptor, storeDirs []strin
 	if !claimed {
 		d.Digest, d.Size = digest.SHA256.FromBytes(nil), c.files[name].size
 	}
-	facts := &layerFacts{LayerFacts: LayerFacts{Digest: d.Digest}}
+	facts := &layerFacts{LayerFacts: LayerFacts{Digest: d.Digest}, ours: h.ours}
 	c.layers[key] = facts
 	c.used[name] = true
 	f, ok := c.files[name]
@@ -72,7 +85,7 @@ func (c *checker) layerFile(name string, d ocispec.Descriptor, storeDirs []strin
 	}
 	defer in.Close()
 	blob := &hashingReader{r: &contextReader{c.ctx, in}, h: d.Digest.Algorithm().Hash()}
-	c.readLayer(name, blob, d.MediaType, storeDirs, facts)
+	c.readLayer(name, blob, d.MediaType, h, facts)
 	// What the tar left unread counts for the digest all the same.
 	if _, err := io.CopyBuffer(io.Discard, blob, make([]byte, bufferSize)); err != nil {
 		if c.ctx.Err() != nil {
@@ -96,14 +109,17 @@ func (c *checker) layerFile(name string, d ocispec.Descriptor, storeDirs []strin
 }
 
 // readLayer decompresses the blob and reads the tar in it, as far as that goes.
-func (c *checker) readLayer(name string, blob io.Reader, mediaType string, storeDirs []string, facts *layerFacts) {
+func (c *checker) readLayer(name string, blob io.Reader, mediaType string, h holding, facts *layerFacts) {
 	compression, ok := layerTypes[mediaType]
-	if !ok {
+	if !ok && mediaType != anyLayerType {
 		c.add(name, "media type %q: want a layer's", mediaType)
 		return
 	}
 	buffered := bufio.NewReaderSize(blob, bufferSize)
-	if found := sniff(buffered); found != compression {
+	switch found := sniff(buffered); {
+	case !ok:
+		compression = found
+	case found != compression:
 		c.add(name, "media type %s, but its bytes are %s", mediaType, compressionText(found))
 		compression = found
 	}
@@ -114,7 +130,7 @@ func (c *checker) readLayer(name string, blob io.Reader, mediaType string, store
 	}
 	defer done()
 	t := &hashingReader{r: raw, h: digest.SHA256.Hash()}
-	err = checkTar(t, storeDirs, &c.expected, func(format string, a ...any) { c.add(name, format, a...) }, facts)
+	err = checkTar(t, h, &c.expected, func(format string, a ...any) { c.add(name, format, a...) }, facts)
 	if err != nil {
 		c.add(name, "after %d bytes of the tar: %v", t.n, err)
 	}

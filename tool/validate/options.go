@@ -12,6 +12,7 @@ type expected struct {
 	mtimeUnix           *int64 // nil: any, but one for a layer
 	mode                func(storePath, path string) (mode int64, ok bool)
 	whiteoutNames       bool
+	anyOrigin           bool
 }
 
 // WithOwner expects all in store paths to belong to this owner. (The store directory and those above it are 0:0's always.)
@@ -35,4 +36,12 @@ func WithModes(f func(storePath, path string) (mode int64, ok bool)) Option {
 // WithWhiteoutNames lets names pass that begin with ".wh.".
 func WithWhiteoutNames() Option {
 	return func(e *expected) { e.whiteoutNames = true }
+}
+
+// WithAnyOrigin is for an image of which only its bytes are known. It is held to what it says of itself, and to the formats' specifications,
+// but not to what is strata's choice alone: strata's layers may have any options (one owner, any modes, names like whiteouts), the layers
+// that the history doesn't call strata's may have store paths in whatever way, and a docker archive may be written by docker save,
+// skopeo or dockerTools, with compressed layers, links and files for older clients. Files that nothing refers to are none of its faults.
+func WithAnyOrigin() Option {
+	return func(e *expected) { e.anyOrigin = true }
 }

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -24,7 +26,14 @@ const archiveName = "archive"
 // source is the files of a layout, wherever they are.
 type source struct {
 	files map[string]file // by slash-joined name relative to the top
+	links map[string]link // of an archive, likewise
 	close func() error
+}
+
+// link is an entry of an archive that stands for another.
+type link struct {
+	to       string // its name
+	typeflag byte
 }
 
 type file struct {
@@ -137,7 +146,7 @@ func openArchive(ctx context.Context, name string, f *faults) (s *source, err er
 			in.Close()
 		}
 	}()
-	s = &source{files: map[string]file{}, close: in.Close}
+	s = &source{files: map[string]file{}, links: map[string]link{}, close: in.Close}
 	var end int64 // of the last entry
 	seen := map[string]bool{}
 	// The tar reader seeks over contents and reads headers without a buffer of
@@ -182,11 +191,45 @@ func openArchive(ctx context.Context, name string, f *faults) (s *source, err er
 			s.files[entry] = file{h.Size, func() (io.ReadCloser, error) {
 				return io.NopCloser(io.NewSectionReader(in, at, h.Size)), nil
 			}}
+		case tar.TypeSymlink:
+			s.links[entry] = link{path.Join(path.Dir(entry), h.Linkname), h.Typeflag}
+		case tar.TypeLink:
+			s.links[entry] = link{path.Clean(h.Linkname), h.Typeflag}
 		default:
-			f.add(archiveName, "%s: want a file or a directory, found an entry of type %q", h.Name, h.Typeflag)
+			f.addType(entry, h.Typeflag)
 		}
 	}
 	return s, checkEnd(in, end, f)
+}
+
+// followLinks makes files of the links to files: docker save writes equal layers so, and skopeo, for older clients, each.
+func (s *source) followLinks() {
+	const maxLinks = 8 // one after the other
+	for name, l := range s.links {
+		for range maxLinks {
+			next, ok := s.links[l.to]
+			if !ok {
+				break
+			}
+			l = next
+		}
+		if f, ok := s.files[l.to]; ok {
+			s.files[name] = f
+			delete(s.links, name)
+		}
+	}
+}
+
+// refuseLinks tells of the links that are left.
+func (s *source) refuseLinks(f *faults) {
+	for _, name := range slices.Sorted(maps.Keys(s.links)) {
+		f.addType(name, s.links[name].typeflag)
+	}
+}
+
+// addType tells of an entry that an archive shouldn't have.
+func (f *faults) addType(name string, typeflag byte) {
+	f.add(archiveName, "%s: want a file or a directory, found an entry of type %q", name, typeflag)
 }
 
 // checkEnd wants a tar to end in two blocks of zeros and nothing else to stand

@@ -32,16 +32,16 @@ const (
 // strata, and nixpkgs before it, means by a store path in an image: parents
 // first, in the order of a NAR, files, directories and symbolic links only,
 // the store's modes, owned by root, one mtime, no whiteouts, no attributes; or
-// whatever else of these is expected.
+// whatever else of these is expected. Of a layer that isn't ours, only the former counts.
 //
 // The error is for a tar that can't be read to its end.
-func checkTar(r *hashingReader, storeDirs []string, want *expected, fault func(format string, a ...any), facts *layerFacts) error {
-	t := &tarCheck{dirs: storeDirs, want: want, fault: fault, paths: map[string]bool{}, seen: map[[2]uint64]bool{}, storeOnly: true}
+func checkTar(r *hashingReader, h holding, want *expected, fault func(format string, a ...any), facts *layerFacts) error {
+	t := &tarCheck{dirs: h.storeDirs, want: want, fault: fault, paths: map[string]bool{}, seen: map[[2]uint64]bool{}, storeOnly: true}
 	t.seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 	defer func() {
 		facts.Entries = t.entries
 		facts.StorePaths = slices.Sorted(maps.Keys(t.paths))
-		if t.storeOnly && t.inStore {
+		if t.storeOnly && t.inStore && h.ours {
 			for _, s := range t.strict {
 				fault("%s", s)
 			}
@@ -89,6 +89,7 @@ type tarCheck struct {
 	previous  string
 	open      []string // the directories that the next entry may lie in
 	mtime     time.Time
+	owner     *expected // of all store paths, once one was seen
 }
 
 func (t *tarCheck) strictf(format string, a ...any) {
@@ -125,7 +126,7 @@ func (t *tarCheck) entry(h *tar.Header) {
 		t.fault("%s: hard link to %q: want a clean relative name", name, h.Linkname)
 	}
 	above := t.place(name)
-	if strings.HasPrefix(base, whiteoutPrefix) && !t.want.whiteoutNames {
+	if strings.HasPrefix(base, whiteoutPrefix) && !t.want.whiteoutNames && !t.want.anyOrigin {
 		t.strictf("%s: a whiteout", name)
 	}
 	if !twice {
@@ -212,12 +213,23 @@ func (t *tarCheck) checkHeader(name string, h *tar.Header, above bool) {
 			modes = []int64{mode}
 		}
 	}
+	if t.want.anyOrigin && !above {
+		modes = nil
+	}
 	if mode := h.Mode & 0o7777; modes != nil && !slices.Contains(modes, mode) {
 		t.strictf("%s: mode %04o: want %s", name, mode, modesText(modes))
 	}
 	owner := *t.want
-	if above {
+	switch {
+	case t.want.anyOrigin && above: // It may be as the store paths are, or not.
+		owner = expected{uid: h.Uid, gid: h.Gid, userName: h.Uname, groupName: h.Gname, named: true}
+	case above:
 		owner = expected{}
+	case t.want.anyOrigin:
+		if t.owner == nil { // The first one's is all others'.
+			t.owner = &expected{uid: h.Uid, gid: h.Gid, userName: h.Uname, groupName: h.Gname, named: true}
+		}
+		owner = *t.owner
 	}
 	names := h.Uname == owner.userName && h.Gname == owner.groupName
 	if !owner.named {

@@ -44,13 +44,13 @@ func (f *verifyFlags) runImage(cmd *cobra.Command, arg string) error {
 		return err
 	}
 	defer file.Close()
-	if file.Form == imagefile.DockerArchive || file.Form == imagefile.Parts {
-		return &hinted{fmt.Errorf("%s: a %s names no blob by its digest, so there is little to check", arg, file.Form), "make an archive or a layout of it first: strata stream -o FILE"}
+	if file.Form == imagefile.Parts {
+		return &hinted{fmt.Errorf("%s: these are what Bazel's rules keep of an image, and name no blob's file: there is little to check", arg), "make an archive of it first: strata stream " + arg + " -o FILE"}
 	}
 	progress := newProgress(cmd)
 	progress.show("reading %s", arg)
 	defer progress.clear()
-	report, err := validate.Image(cmd.Context(), path)
+	report, err := validate.Image(cmd.Context(), path, validate.WithAnyOrigin())
 	if err != nil {
 		return stopped(cmd.Context(), err)
 	}
