@@ -66,11 +66,11 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Response != nil { // It follows a redirect, to a store of blobs perhaps.
 		g.secrets.addQuery(req.URL)
 	}
-	if req.URL.Scheme != "https" && !g.mayBePlain(req.URL) {
+	if err := g.check(req.URL); err != nil {
 		if req.Body != nil {
 			req.Body.Close()
 		}
-		return nil, permanentError{&plainHTTPError{req.URL.Host}}
+		return nil, permanentError{err}
 	}
 	if req.GetBody != nil {
 		// What follows a 401 sends the same request again, whose body may be read already.
@@ -89,6 +89,17 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = counted{resp.Body, &g.received}
 	return resp, nil
+}
+
+// check refuses what is neither HTTPS nor allowed to be plain HTTP.
+func (g *guard) check(u *url.URL) error {
+	switch {
+	case u.Scheme == "https", u.Scheme == "http" && g.mayBePlain(u):
+		return nil
+	case u.Scheme == "http":
+		return &plainHTTPError{u.Host}
+	}
+	return fmt.Errorf("the registry leads to a URL of the scheme %q: want https or http", u.Scheme)
 }
 
 // mayBePlain reports whether plain HTTP may be spoken with a host: it is on loopback (RFC 6761 for *.localhost), or the user named it.

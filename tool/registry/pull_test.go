@@ -318,6 +318,14 @@ func TestPull_Faults(t *testing.T) {
 			w.WriteHeader(307)
 			return true
 		}, "plain HTTP would be spoken with 192.0.2.1"},
+		{"redirect to a file", func(w http.ResponseWriter, r *http.Request, n int64, big string) bool {
+			if !strings.Contains(r.URL.Path, big) {
+				return false
+			}
+			w.Header().Set("Location", "file:///blob")
+			w.WriteHeader(307)
+			return true
+		}, `leads to a URL of the scheme "file": want https or http`},
 		{"a store of blobs quotes its signed URL", func(w http.ResponseWriter, r *http.Request, n int64, big string) bool {
 			switch {
 			case r.URL.Path == "/signed":

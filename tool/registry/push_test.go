@@ -279,6 +279,7 @@ func TestPush_Faults(t *testing.T) {
 		{"no Location", is("POST", "/blobs/uploads/"), 1, answer(202), "doesn't say where it goes on"},
 		{"Location to another host in the clear", is("POST", "/blobs/uploads/"), 1, answer(202, "Location", "http://192.0.2.1/upload"), "plain HTTP would be spoken with 192.0.2.1"},
 		{"redirect in the clear", is("HEAD", "/blobs/"), 1, answer(307, "Location", "http://192.0.2.1/upload"), "plain HTTP would be spoken with 192.0.2.1"},
+		{"Location of a file", is("POST", "/blobs/uploads/"), 1, answer(202, "Location", "file:///upload"), `leads to a URL of the scheme "file"`},
 		{"redirects without end", is("HEAD", "/blobs/"), always, answer(307, "Location", "/v2/x/blobs/again"), "more than 10 redirects"},
 		{"refused", is("POST", "/blobs/uploads/"), always, answer(403), "answers 403 Forbidden"},
 	} {
