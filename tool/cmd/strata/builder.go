@@ -90,9 +90,9 @@ func (r *result) String() string {
 			count(&below, d)
 		}
 	}
-	s := fmt.Sprintf("%v layers made", made)
+	s := fmt.Sprintf("%d layers made (%s)", made.Count, formatBytes(made.Bytes))
 	if below.Count > 0 {
-		s += fmt.Sprintf(", %v of the base", below)
+		s += fmt.Sprintf(", %d of the base (%s)", below.Count, formatBytes(below.Bytes))
 	}
 	return s
 }
