@@ -97,6 +97,11 @@ func (c *Client) Reference(s string) (name.Reference, error) {
 
 func badName(s string, err error) error {
 	if err != nil {
+		if lower := strings.ToLower(s); lower != s {
+			if _, err := name.ParseReference(lower); err == nil {
+				return fmt.Errorf("reference %q: the name of a repository has no capital letters", s)
+			}
+		}
 		return fmt.Errorf("reference %q: want [REGISTRY/]REPOSITORY with :TAG, @DIGEST or nothing behind it: %w", s, err)
 	}
 	return nil

@@ -119,6 +119,9 @@ func (f *imageFlags) openAll(cmd *cobra.Command, arg string) (*openImage, string
 
 // imagePath is the file that an argument means, which is no reference: itself, or what a label's target builds.
 func imagePath(cmd *cobra.Command, arg string) (string, error) {
+	if arg == "" { // As of a variable that isn't set.
+		return "", usagef("IMAGE is empty")
+	}
 	if _, err := os.Lstat(arg); err == nil || !isLabel(arg) {
 		return arg, nil
 	}
