@@ -216,8 +216,10 @@ func foreign(t *testing.T) map[string][]tarEntry {
 			[]tarEntry{file(id+".json", config), manifest(id+".json", a+"/layer.tar", b+"/layer.tar", c+"/layer.tar"), repositories}),
 		"skopeo": slices.Concat(
 			[]tarEntry{file(digestOf(lower)+".tar", lower)}, folder(a, ""), []tarEntry{{name: a + "/layer.tar", link: "../" + digestOf(lower) + ".tar"}},
-			[]tarEntry{file(digestOf(upper)+".tar", upper), file(id+".json", config),
-				manifest(id+".json", digestOf(lower)+".tar", digestOf(upper)+".tar", digestOf(upper)+".tar"), repositories}),
+			[]tarEntry{
+				file(digestOf(upper)+".tar", upper), file(id+".json", config),
+				manifest(id+".json", digestOf(lower)+".tar", digestOf(upper)+".tar", digestOf(upper)+".tar"), repositories,
+			}),
 		"dockerTools": slices.Concat(
 			folder(a, `,"checksum":"tarsum.v1+sha256:00","Size":1`), []tarEntry{file(a+"/layer.tar", lower)},
 			folder(b, `,"parent":"`+a+`","checksum":"tarsum.v1+sha256:00","Size":1`), []tarEntry{file(b+"/layer.tar", upper)},
@@ -255,7 +257,7 @@ func foreignLayers(t *testing.T) (lower, upper []byte) {
 
 // Docker archives of others pass when it isn't known who made them, and what is wrong with them is told all the same.
 func TestImage_DockerArchive_AnyOrigin(t *testing.T) {
-	any := func(t *testing.T, entries []tarEntry) error {
+	faults := func(t *testing.T, entries []tarEntry) error {
 		t.Helper()
 		r, err := validate.Image(t.Context(), writeTar(t, entries), validate.WithAnyOrigin())
 		if err != nil {
@@ -268,7 +270,7 @@ func TestImage_DockerArchive_AnyOrigin(t *testing.T) {
 	}
 	for name, entries := range foreign(t) {
 		t.Run(name, func(t *testing.T) {
-			if err := any(t, entries); err != nil {
+			if err := faults(t, entries); err != nil {
 				t.Error(err)
 			}
 			if r := check(t, writeTar(t, entries)); r.Err() == nil {
@@ -286,7 +288,7 @@ func TestImage_DockerArchive_AnyOrigin(t *testing.T) {
 				}
 				changed := slices.Clone(entries)
 				changed[i].b = bytes.Replace(e.b, []byte(old), []byte(strings.ToUpper(old)), 1)
-				if err := any(t, changed); err == nil || !strings.Contains(err.Error(), want) {
+				if err := faults(t, changed); err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("%s changed: got %v, want a fault with %q", e.name, err, want)
 				}
 			}
@@ -297,7 +299,7 @@ func TestImage_DockerArchive_AnyOrigin(t *testing.T) {
 						entries[i].link = "../../layer.tar"
 					}
 				}
-				if err := any(t, entries); err == nil || !strings.Contains(err.Error(), `found an entry of type '2'`) {
+				if err := faults(t, entries); err == nil || !strings.Contains(err.Error(), `found an entry of type '2'`) {
 					t.Errorf("a link out of the archive: got %v", err)
 				}
 			}

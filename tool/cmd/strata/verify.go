@@ -36,7 +36,7 @@ hashes, its sizes, and that it is an archive which Nix would take.
 The trusted keys are those of the project file. All that is wrong is told.
 
 Of an IMAGE all that it says of itself is computed
-again: digests, sizes, diff IDs, the order of entries. With --lock, the NAR of
+again: digests, sizes, diff IDs; of layers that strata made, the order of entries, too. With --lock, the NAR of
 each store path is made again out of the layers, too, and must have the lock's
 hash, and what the path refers to must be in the image.
 ` + imageArguments,
