@@ -215,7 +215,7 @@ func forms(t testing.TB) (all []form) {
 }
 
 // positions are the places in a form's file that a test damages: all of them in
-// Nix' own forms, but fewer in bzip2, whose decoder takes 4 MB anew for each file, and in the rarer forms.
+// Nix' own forms, but fewer in bzip2, whose decoder takes 4 MB anew for each file, in the rarer forms, and in short tests.
 func (f form) positions() iter.Seq[int] {
 	step := 5
 	switch {
@@ -223,6 +223,9 @@ func (f form) positions() iter.Seq[int] {
 		step = 11
 	case strings.HasPrefix(f.name, "Nix"):
 		step = 1
+	}
+	if testing.Short() {
+		step *= 7
 	}
 	return func(yield func(int) bool) {
 		for n := range len(f.data) {
